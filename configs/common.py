@@ -1,0 +1,102 @@
+"""Every field of a run with its default. A recipe in `configs/<dataset>/<method>.py` starts from here.
+
+Durations are text: "200 epochs", "5000 steps", "1e6 examples" or "5%" of the whole run; "0 steps" switches a thing off.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The defaults; `method` and `views` are the recipe's own."""
+    config = ConfigDict()
+    config.seed = 0
+    config.duration = "100 epochs"
+    config.batch_size = 256  # of the whole mesh; there is no per-device batch
+    config.devices = 0  # 0: all accelerators; on CPU one device per core
+
+    config.data = ConfigDict()
+    config.data.name = "digits"  # digits, mnist5k, any prepared TFDS data set, or folder:PATH
+    config.data.dir = ""  # where TFDS keeps its data; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
+    config.data.train_split = "train"
+    config.data.test_split = ""  # empty: test, else validation, else none
+    config.data.image_size = 0  # pixels of the stored square image; 0: as it is (all images of one size)
+    config.data.channels = 3  # of a folder's images: 3 colour, 1 gray
+    config.data.on_corrupt = "refuse"  # an unreadable file in a folder: refuse or skip
+    config.data.resident_gib = 2.0  # a training split up to this size lives in device memory
+
+    config.model = ConfigDict()
+    config.model.name = "resnet"
+    config.model.variant = "resnet18"  # resnet18, resnet34, resnet50, resnet101, resnet_tiny
+    config.model.stem = "small"  # small: 3x3, no max-pool; imagenet: 7x7, max-pool
+    config.model.stem_padding = 1  # of the small stem; 2 gives solo-learn's and DIET's larger maps
+    config.model.norm = "batch"
+    config.model.dtype = "float32"  # of the computation; parameters are always float32
+    config.model.zero_init_residual = False
+    config.model.width = 0  # channels of the first stage; 0: the variant's own
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"  # adamw, sgd, lars
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.reference_batch = 0  # scale the rate by batch_size / reference_batch; 0: take it as it is
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.no_decay = ""  # regular expression of parameter paths without decay
+    config.optimizer.decay_min_ndim = 0  # 2: biases and norm scales without decay
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+    config.optimizer.eps = 1e-8
+    config.optimizer.momentum = 0.9  # of sgd and lars
+    config.optimizer.nesterov = False
+    config.optimizer.clip_norm = 0.0  # of the global gradient norm; 0: off
+    config.optimizer.warmup = "10 epochs"
+    config.optimizer.warmup_start = 0.0  # fractions of the learning rate: cosine from 1 to `final`
+    config.optimizer.final = 0.0
+
+    config.monitor = ConfigDict()  # during training, on fixed images, without augmentation unless it is LiDAR
+    config.monitor.every = "10%"
+    config.monitor.images = 1000  # for RankMe and the standard deviation, and the reference set of the kNN
+    config.monitor.lidar_images = 200
+    config.monitor.lidar_views = 8
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = "10%"
+    config.checkpoint.keep = "all"  # all, or latest+best
+    config.checkpoint.best = "lidar/representation"  # the monitored value whose highest checkpoint is kept
+
+    config.evaluation = ConfigDict()  # defaults of eval.py
+    config.evaluation.batch_size = 512
+    config.evaluation.images = 10000  # for RankMe
+    config.evaluation.lidar_images = 1000
+    config.evaluation.lidar_views = 10
+    config.evaluation.protocol = "lbfgs"  # of the linear probe: lidar, diet, lbfgs
+
+    config.log = ConfigDict()
+    config.log.every = 50  # steps
+    config.log.tensorboard = False
+    return config
+
+
+def crop(size: int, **changes: object) -> ConfigDict:
+    """The recipe of one view with `size` output pixels; torchvision's meaning and defaults."""
+    recipe = ConfigDict()
+    recipe.size = size
+    recipe.area = (0.08, 1.0)
+    recipe.ratio = (3 / 4, 4 / 3)
+    recipe.flip = 0.5
+    recipe.jitter = 0.0
+    recipe.brightness = 0.4
+    recipe.contrast = 0.4
+    recipe.saturation = 0.4
+    recipe.hue = 0.1
+    recipe.gray = 0.0
+    recipe.blur = 0.0
+    recipe.blur_sigma = (0.1, 2.0)
+    recipe.blur_kernel = 0
+    recipe.solarise = 0.0
+    recipe.solarise_threshold = 0.5
+    recipe.erase = 0.0
+    recipe.erase_area = (0.02, 0.33)
+    recipe.erase_ratio = (0.3, 3.3)
+    recipe.mean = (0.0,)
+    recipe.std = (1.0,)
+    recipe.update(changes)
+    return recipe

@@ -1,0 +1,35 @@
+"""Which images make up a batch: a pure function of the seed and the step, so a run resumes from its step alone."""
+
+import functools
+
+import numpy as np
+
+
+def order(seed: int, step: int, *, num_images: int, batch_size: int) -> np.ndarray:
+    """Indices [batch_size] of the images in training step `step`, counted from 0.
+
+    Every epoch is a fresh permutation cut into whole batches: no image occurs twice in a batch, and the
+    `num_images % batch_size` images left over are other ones in every epoch.
+    Raises ValueError when the batch is larger than the data.
+    """
+    epoch, position = divmod(step, steps_per_epoch(num_images, batch_size))
+    return _permutation(seed, epoch, num_images)[position * batch_size : (position + 1) * batch_size]
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Whole batches in one pass over the data."""
+    if not 0 < batch_size <= num_images:
+        raise ValueError(
+            f"batch_size is {batch_size}, but the training split has {num_images} images. "
+            f"Choose a batch between 1 and {num_images}, for example --config.batch_size={min(num_images, 64)}."
+        )
+    return num_images // batch_size
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, num_images: int) -> np.ndarray:
+    # Philox is counter-based: an epoch's order needs no other epoch's, however far the run has come.
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    permutation = generator.permutation(num_images).astype(np.int32)
+    permutation.setflags(write=False)
+    return permutation

@@ -1,0 +1,68 @@
+"""What a method needs per image, and the two ways to make it: a training batch, or the q views of a metric."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from sslx.data.augment import augment, check_images, normalise
+from sslx.data.geometry import resample, resize_rows
+from sslx.data.recipe import Crop
+
+__all__ = ["Crop", "Views", "metric_view", "plain_view", "training_views"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """The crops that a method takes of every image; the metrics take theirs from the same recipes.
+
+    Raises ValueError where there is none, or something else than a Crop.
+    """
+
+    crops: tuple[Crop, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.crops, (tuple, list)) or not all(isinstance(crop, Crop) for crop in self.crops):
+            raise ValueError(f"crops must be a tuple of Crop, got {self.crops!r}")
+        if not self.crops:
+            raise ValueError("crops is empty: a method needs at least one view, for example Views((Crop(32),))")
+        object.__setattr__(self, "crops", tuple(self.crops))
+
+
+def training_views(key: jax.Array, images: jax.Array, views: Views) -> tuple[jax.Array, ...]:
+    """One float32 `[B, S, S, C]` per crop of uint8 images `[B, H, W, C]`, each crop with its own randomness.
+
+    Raises ValueError for images that `augment` does not take.
+    """
+    return tuple(augment(jax.random.fold_in(key, number), images, crop) for number, crop in enumerate(views.crops))
+
+
+def metric_view(key: jax.Array, images: jax.Array, views: Views, j: int) -> jax.Array:
+    """The j-th view `[B, S, S, C]` of images `[B, H, W, C]` for a metric; the crops take turns over j = 0, 1, ...
+
+    A view depends on the key and on j alone, so that a metric can stream over q views and stop anywhere.
+    Raises ValueError for a negative j.
+    """
+    if j < 0:
+        raise ValueError(f"j counts views from 0, got {j}")
+    return augment(jax.random.fold_in(key, j), images, views.crops[j % len(views.crops)])
+
+
+@partial(jax.jit, static_argnames="crop")
+def plain_view(images: jax.Array, crop: Crop) -> jax.Array:
+    """Images `[B, H, W, C]` without augmentation: short side to S = crop.size, central S x S, normalised.
+
+    The resize is antialiased bilinear, and long side and centre are rounded as by torchvision's Resize and CenterCrop.
+    Raises ValueError for images that `augment` does not take.
+    """
+    check_images(images, crop)
+    batch, *sides, _ = images.shape
+    weights = []
+    for side in sides:
+        resized = crop.size * side // min(sides)
+        start = round((resized - crop.size) / 2) * side / resized
+        extent = crop.size * side / resized
+        box = jnp.full(batch, start, jnp.float32), jnp.full(batch, extent, jnp.float32)
+        weights.append(resize_rows(*box, crop.size, side, jnp.zeros(batch, bool)))
+    return normalise(resample(images, *weights), crop)

@@ -1,0 +1,145 @@
+"""One checkpoint's verdict: label-free metrics on each layer, and what labels say about the representation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metrics import feature_std, lidar, rankme, singular_values
+from sslx.data.sources import Source
+from sslx.evaluation.features import Extractor, Model
+from sslx.evaluation.knn import knn_accuracy
+from sslx.evaluation.linear_probe import PROTOCOLS, linear_probe
+
+LABEL_FREE: dict[str, Callable[[np.ndarray], float]] = {"lidar": lidar, "rankme": rankme, "feature_std": feature_std}
+PROBES = ("linear", "knn")
+LAYERS = ("representation", "embedding")
+
+
+class Settings(NamedTuple):
+    """What is measured, and on how much; every number is only comparable at equal settings."""
+
+    metrics: tuple[str, ...]
+    probes: tuple[str, ...]
+    protocol: str
+    images: int  # for RankMe and the standard deviation
+    lidar_images: int  # n
+    lidar_views: int  # q
+    seed: int
+
+    def check(self) -> None:
+        """Raise ValueError for an unknown metric, probe or protocol, and for n or q below 2."""
+        for what, given, known in (
+            ("metrics", self.metrics, tuple(LABEL_FREE)),
+            ("probe", self.probes, PROBES),
+            ("protocol", (self.protocol,), tuple(PROTOCOLS)),
+        ):
+            for name in given:
+                if name not in known:
+                    raise ValueError(f"--{what} has {name!r}; it takes {', '.join(known)}.")
+        if "lidar" in self.metrics and min(self.lidar_images, self.lidar_views) < 2:
+            raise ValueError(
+                f"LiDAR of {self.lidar_images} images with {self.lidar_views} views is not defined: it compares images, and "
+                "views of one image, so both must be at least 2, for example --lidar_images=1000 --lidar_views=10"
+            )
+
+
+class Verdict(NamedTuple):
+    """The numbers of one checkpoint by name, such as lidar/representation or linear, and its singular values."""
+
+    step: int
+    values: dict[str, float]
+    spectrum: np.ndarray
+    details: dict[str, Any]  # what the probe selected
+
+
+def judge(
+    step: int, model: Model, extractor: Extractor, train: Source, test: Source | None, settings: Settings
+) -> Verdict:
+    """Measure `model`; probes are left out where there are no labels or no test split."""
+    values: dict[str, float] = {}
+    details: dict[str, Any] = {}
+    drawn = draw(train, settings.images, settings.seed)
+    plain = extractor.plain(model, drawn)
+    views = None
+    if "lidar" in settings.metrics:
+        images = draw(train, settings.lidar_images, settings.seed)
+        views = extractor.views(model, images, settings.lidar_views, settings.seed)
+    for metric in settings.metrics:
+        for layer in LAYERS:
+            features = getattr(views if metric == "lidar" else plain, layer)
+            if features is not None:
+                values[f"{metric}/{layer}"] = LABEL_FREE[metric](features)
+    if has_labels(train, test) and settings.probes:
+        assert test is not None
+        split = [extractor.plain(model, np.asarray(source.images)).representation for source in (train, test)]
+        values |= probe(split[0], train.labels, split[1], test.labels, settings, details)
+    return Verdict(step, values, singular_values(plain.representation), details)
+
+
+def judge_pixels(train: Source, test: Source | None, settings: Settings) -> dict[str, float]:
+    """The same probes on raw pixels in [0, 1]: what an encoder has to beat."""
+    if not has_labels(train, test) or not settings.probes:
+        return {}
+    assert test is not None
+    split = [np.asarray(source.images, np.float32).reshape(len(source.images), -1) / 255 for source in (train, test)]
+    return probe(split[0], train.labels, split[1], test.labels, settings, {})
+
+
+def probe(
+    train: np.ndarray,
+    train_labels: Any,
+    test: np.ndarray,
+    test_labels: Any,
+    settings: Settings,
+    details: dict[str, Any],
+) -> dict[str, float]:
+    """Accuracy of the probes asked for, trained on the training split's features and judged on the test split's."""
+    values = {}
+    if "knn" in settings.probes:
+        values["knn"] = knn_accuracy(train, train_labels, test, test_labels, k=min(20, len(train)))
+    if "linear" in settings.probes:
+        result = linear_probe(train, train_labels, test, test_labels, protocol=settings.protocol, seed=settings.seed)
+        values["linear"] = result.accuracy
+        details["linear"] = {
+            "selected": result.selected,
+            "validation": result.validation_accuracy,
+            "nominal": result.nominal_accuracy,
+        }
+    return values
+
+
+def has_labels(train: Source, test: Source | None) -> bool:
+    """Whether probes are possible."""
+    return train.labels is not None and test is not None and test.labels is not None
+
+
+def draw(source: Source, count: int, seed: int) -> np.ndarray:
+    """At most `count` images of the source, always the same for one seed."""
+    chosen = np.random.default_rng([seed, 1]).permutation(len(source.images))[:count]
+    return np.asarray(source.images[np.sort(chosen)])
+
+
+def describe(settings: Settings, train: Source, test: Source | None) -> list[str]:
+    """What stands beside the numbers: layer, n, q, constants, protocol and split of each."""
+    count, few = (min(n, len(train.images)) for n in (settings.images, settings.lidar_images))
+    name = train.facts["name"]
+    lines = {
+        "lidar": f"LiDAR: n = {few} images of {name}, q = {settings.lidar_views} views of the method's own augmentation, "
+        "delta 1e-4, eps 1e-7, denominators n-1 and n(q-1)",
+        "rankme": f"RankMe: n = {count} images of {name} without augmentation, uncentred, eps 1e-7",
+        "feature_std": f"std: mean standard deviation of unit-length features times sqrt(d); n = {count} images of {name}",
+    }
+    said = [line for metric, line in lines.items() if metric in settings.metrics]
+    if has_labels(train, test) and settings.probes:
+        assert test is not None
+        split = f"trained on {name} ({len(train.images)}), tested on {test.facts['name']} ({len(test.images)}), no augmentation"
+        if "knn" in settings.probes:
+            said.append(
+                f"kNN: representation, k = {min(20, len(train.images))}, cosine, weights exp(s / 0.07); {split}"
+            )
+        if "linear" in settings.probes:
+            said.append(
+                f"linear: representation, protocol {settings.protocol}: {PROTOCOLS[settings.protocol].description}; {split}"
+            )
+    return said

@@ -1,0 +1,89 @@
+"""Multi-layer perceptrons that follow an encoder: projectors, expanders, predictors.
+
+| head | call |
+|---|---|
+| SimCLR, official code | `mlp((d, 128), last_norm=True, init="normal_0.01")`; d = the encoder's width; SimCLRv2: `(d, d, 128)` |
+| VICReg's expander | `mlp((8192, 8192, 8192), bias=True, last_bias=False)` |
+| MoCo v2 | `mlp((d, 128), norm=False, bias=True)` |
+| BYOL's projector and predictor | `mlp((4096, 256), bias=True, last_bias=False)` |
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from sslx.models import initialise
+from sslx.models.layers import BatchNorm
+from sslx.models.network import Network, from_linen
+
+
+def mlp(
+    widths: tuple[int, ...],
+    *,
+    norm: bool = True,
+    bias: bool = False,
+    last_bias: bool | None = None,
+    last_norm: bool = False,
+    last_norm_scale: bool = True,
+    last_norm_bias: bool = False,
+    init: str = "torch",
+) -> Network:
+    """Build an MLP [B, d] -> [B, widths[-1]]: linear, batch norm, ReLU for each hidden width, then a last linear layer.
+
+    `bias` is for all linear layers, `last_bias` overrides it for the last. `init` is "torch" (U(+-1/sqrt(fan in)), also
+    for biases) or "normal_<std>" (biases zero). Raises ValueError for no widths, a width below 1 or an unknown `init`.
+    """
+    widths = tuple(widths)
+    if not widths or min(widths) < 1:
+        raise ValueError(f"widths={widths!r} is not allowed: give at least one positive output width, as (2048, 128).")
+    kernel, offset = _distributions(init)
+    last_bias = bias if last_bias is None else last_bias
+    module = MLP(widths, norm, bias, last_bias, last_norm, last_norm_scale, last_norm_bias)
+    rules = (
+        (r"linear\d+/kernel", kernel),
+        (r"linear\d+/bias", offset),
+        *initialise.norm_rules(r"bn\d+"),
+    )
+    return from_linen(module, rules, widths[-1])
+
+
+def _distributions(init: str) -> tuple[initialise.Draw, initialise.Draw]:
+    if init == "torch":
+        return initialise.uniform_fan_in, initialise.uniform_fan_in
+    kind, _, std = init.partition("_")
+    try:
+        assert kind == "normal"
+        return initialise.normal(float(std)), initialise.zeros
+    except (AssertionError, ValueError):
+        raise ValueError(f"init={init!r} is not allowed: use 'torch' or 'normal_<std>', as 'normal_0.01'.") from None
+
+
+class MLP(nn.Module):
+    """Linear layers with batch norm and ReLU between them."""
+
+    widths: tuple[int, ...]
+    norm: bool
+    bias: bool
+    last_bias: bool
+    last_norm: bool
+    last_norm_scale: bool
+    last_norm_bias: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = x.astype(jnp.float32)
+        for index, width in enumerate(self.widths, start=1):
+            last = index == len(self.widths)
+            x = nn.Dense(
+                width,
+                use_bias=self.last_bias if last else self.bias,
+                kernel_init=nn.initializers.zeros,
+                name=f"linear{index}",
+            )(x)
+            if last and self.last_norm:
+                scale, bias = self.last_norm_scale, self.last_norm_bias
+                x = BatchNorm(use_scale=scale, use_bias=bias, name=f"bn{index}")(x, train)
+            if not last:
+                x = BatchNorm(name=f"bn{index}")(x, train) if self.norm else x
+                x = nn.relu(x)
+        return x

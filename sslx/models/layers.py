@@ -1,0 +1,148 @@
+"""Convolution and batch norm: the two layers whose cost and convention decide a ResNet's speed and results."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+SLICE_POSITIONS = 4096  # output positions per slice of the weight gradient
+MAX_SLICES = 64  # each slice is compiled by itself, so large images would otherwise take minutes to compile
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def convolve(x: jax.Array, w: jax.Array, stride: int, padding: int) -> jax.Array:
+    """Convolve images [B, H, W, C] with a square kernel [k, k, C, O], zero-padded by `padding` on every side.
+
+    Reverse mode only. On CPU the weight gradient is summed over slices of the batch; elsewhere it is XLA's own.
+    """
+    return _convolve(x, w, stride, padding)
+
+
+def _xla_convolve(x: jax.Array, w: jax.Array, stride: int, padding: int) -> jax.Array:
+    return lax.conv_general_dilated(
+        x, w, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _forward(x: jax.Array, w: jax.Array, stride: int, padding: int) -> tuple[jax.Array, Any]:
+    return _xla_convolve(x, w, stride, padding), (x, w)
+
+
+def _backward(stride: int, padding: int, saved: Any, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, w = saved
+    (dx,) = jax.vjp(lambda x: _xla_convolve(x, w, stride, padding), x)[1](g)
+    gradient = _sliced_weight_gradient if jax.default_backend() == "cpu" else _weight_gradient
+    return dx, gradient(x, g, w.shape[0], stride, padding).astype(w.dtype)
+
+
+_convolve = jax.custom_vjp(_xla_convolve, nondiff_argnums=(2, 3))
+_convolve.defvjp(_forward, _backward)
+
+
+# The functions below are jitted, as `convolve` is, so that layers and slices of one shape are traced once.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: int) -> jax.Array:
+    """Correlate the input [B, H, W, C] with the output's gradient [B, h, w, O], which gives [k, k, C, O]."""
+    ends = [k - size - padding + (steps - 1) * stride for size, steps in zip(x.shape[1:3], g.shape[1:3], strict=True)]
+    return lax.conv_general_dilated(
+        x,
+        g,
+        (1, 1),
+        [(padding, end) for end in ends],
+        rhs_dilation=(stride, stride),
+        dimension_numbers=lax.ConvDimensionNumbers((3, 0, 1, 2), (3, 0, 1, 2), (2, 3, 0, 1)),
+    )
+
+
+def _sliced_weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: int) -> jax.Array:
+    """Sum the weight gradient over slices of the batch, which keeps XLA's patch matrix within a core's cache."""
+    batch, channels, filters, positions = x.shape[0], x.shape[-1], g.shape[-1], math.prod(g.shape[1:3])
+    if k == 1 and padding == 0:
+        pixels = x[:, ::stride, ::stride].reshape(-1, channels)
+        return (pixels.T @ g.reshape(-1, filters)).reshape(1, 1, channels, filters)
+    # A slice takes the same number of images from every device, so that none of them has to send its images away.
+    devices = jax.sharding.get_abstract_mesh().shape.get("data", 1)
+    devices = devices if batch % devices == 0 else 1
+    images = max(1, SLICE_POSITIONS // positions, -(-batch // (devices * MAX_SLICES)))
+    # Few positions or few channels leave nothing to gain, while every slice costs compile time.
+    if positions <= 64 or channels * filters < 512 or images >= batch // devices:
+        return _weight_gradient(x, g, k, stride, padding)
+    x = x.reshape(devices, -1, *x.shape[1:])
+    g = g.reshape(devices, -1, *g.shape[1:])
+    total = jnp.zeros((), jnp.float32)
+    for start in range(0, batch // devices, images):
+        xs, gs = (a[:, start : start + images].reshape(-1, *a.shape[2:]) for a in (x, g))
+        total = total + _weight_gradient(xs, gs, k, stride, padding)
+    return total
+
+
+class Conv(nn.Module):
+    """Square convolution without bias; parameters float32, arithmetic in `dtype`."""
+
+    filters: int
+    size: int
+    stride: int = 1
+    padding: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.filters)
+        kernel = self.param("kernel", nn.initializers.zeros, shape, jnp.float32)
+        return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm with torch's conventions, over all axes but the last (Ioffe & Szegedy 2015).
+
+    It normalises with the biased variance of the global batch and stores the unbiased one; `momentum` is the weight of
+    the new statistic. Statistics are float32 whatever `dtype`, the dtype of the output.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    use_scale: bool = True
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32) if self.use_scale else 1.0
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32) if self.use_bias else 0.0
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        if self.is_initializing():
+            return x.astype(self.dtype)
+        if not train:
+            return _normalise(x, scale, bias, mean.value, var.value, self.epsilon, self.dtype)
+        y, mean.value, var.value = _normalise_batch(
+            x, scale, bias, mean.value, var.value, self.epsilon, self.momentum, self.dtype
+        )
+        return y
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _normalise(
+    x: jax.Array, scale: Any, bias: Any, mean: jax.Array, var: jax.Array, epsilon: float, dtype: Any
+) -> jax.Array:
+    return ((x.astype(jnp.float32) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias).astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6, 7))
+def _normalise_batch(
+    x: jax.Array, scale: Any, bias: Any, mean: jax.Array, var: jax.Array, epsilon: float, momentum: float, dtype: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+    # Centring at the running mean keeps the one-pass variance from cancelling when a channel's mean is large.
+    centred = x.astype(jnp.float32) - mean
+    shift = lax.reduce_sum(centred, axes) / count
+    batch_var = lax.max(lax.reduce_sum(lax.square(centred), axes) / count - lax.square(shift), jnp.zeros_like(shift))
+    a = scale * lax.rsqrt(batch_var + epsilon)
+    y = (centred * a + (bias - shift * a)).astype(dtype)
+    unbiased = batch_var * (count / max(count - 1, 1))
+    return y, mean + momentum * shift, var + momentum * (unbiased - var)

@@ -1,0 +1,45 @@
+"""A network as two pure functions, so that methods can treat teachers and copies of it as plain data."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from sslx.models.initialise import Rules, fill
+
+Params = dict[str, Any]
+Stats = dict[str, Any]
+
+
+class Network(NamedTuple):
+    """`init(key, input_shape) -> (params, stats)`, `apply(params, stats, x, train=...) -> (output, stats)`, output width.
+
+    `stats` holds the running averages of batch norm, {} where there is none; `apply` returns new ones only in training.
+    """
+
+    init: Callable[[jax.Array, tuple[int, ...]], tuple[Params, Stats]]
+    apply: Callable[..., tuple[jax.Array, Stats]]
+    width: int
+
+
+def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
+    """Wrap a Linen module that is called as `module(x, train)`; `rules` say how each of its leaves starts."""
+
+    def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
+        # Compiling the module's own init takes seconds; its shapes alone take a fraction of one.
+        x = jax.ShapeDtypeStruct(tuple(shape), np.float32)
+        shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), x)
+        words = np.ravel(jax.random.key_data(key) if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
+        seed = [int(word) for word in words]
+        return fill(shapes["params"], rules, seed), fill(shapes.get("batch_stats", {}), rules, seed)
+
+    def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool) -> tuple[jax.Array, Stats]:
+        variables = {"params": params, "batch_stats": stats}
+        if not (train and stats):
+            return module.apply(variables, x, train), stats
+        output, changed = module.apply(variables, x, train, mutable=["batch_stats"])
+        return output, changed["batch_stats"]
+
+    return Network(init, apply, width)

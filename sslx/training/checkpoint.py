@@ -1,0 +1,143 @@
+"""Checkpoints: asynchronous Orbax saves with our own checksums, and a restore that survives damage.
+
+A checkpoint holds two items, `model` (params and extra) and `optimizer`, so that evaluation reads the first alone.
+Orbax notices neither flipped bytes nor an empty step folder; therefore every leaf's CRC-32 is saved beside it.
+"""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1
+
+from sslx.training.optimizer import path_name
+from sslx.training.parallel import replicated_like
+from sslx.training.state import State
+
+KEEP = ("all", "latest+best")
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, folder: Path, *, keep: str = "all", best: str = "") -> None:
+        """Open `folder`; with keep "latest+best", only the newest and the one with the highest monitored `best` stay."""
+        if keep not in KEEP:
+            raise ValueError(f"config.checkpoint.keep is {keep!r}; it takes {' or '.join(KEEP)}.")
+        policies = v1.training.preservation_policies
+        policy = None
+        if keep == "latest+best":
+            highest = policies.BestN(get_metric_fn=lambda m: m[best], n=1, keep_checkpoints_without_metrics=False)
+            policy = policies.AnyPreservationPolicy([policies.LatestN(1), highest])
+        self._best = best
+        self._saving: tuple[int, Any] | None = None
+        self._folder = folder
+        self._orbax = v1.training.Checkpointer(
+            folder.resolve(), preservation_policy=policy, cleanup_tmp_directories=True
+        )
+
+    def steps(self) -> list[int]:
+        """Saved steps, oldest first; a step may still turn out to be damaged."""
+        return [checkpoint.step for checkpoint in self._orbax.checkpoints]
+
+    def save(self, step: int, state: State, monitored: dict[str, float]) -> None:
+        """Start to save; the state may be donated as soon as this returns. Raises ValueError if the save before failed."""
+        self.wait()
+        if step in self.steps():
+            return
+        items = {"model": {"params": state.params, "extra": state.extra}, "optimizer": state.optimizer}
+        metrics = {self._best: float(monitored[self._best])} if self._best in monitored else None
+        sums = {name: checksums(item) for name, item in items.items()}
+        try:
+            answer = self._orbax.save_checkpointables_async(
+                step, items, metrics=metrics, custom_metadata={"crc32": sums}
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._failure(step, error) from error
+        self._saving = (step, answer)
+
+    def wait(self) -> None:
+        """Until the save under way is on disk; raises ValueError when it failed."""
+        if self._saving is None:
+            return
+        (step, answer), self._saving = self._saving, None
+        try:
+            answer.result()
+        except Exception as error:  # the writer's threads raise whatever the file system did
+            raise self._failure(step, error) from error
+
+    def restore_latest(self, like: State) -> State | None:
+        """The newest undamaged state, placed as the arrays of `like`; None when there is none.
+
+        A damaged step is named, and its folder renamed so that training can write that step again.
+        """
+        for step in reversed(self.steps()):
+            try:
+                model = self._load(step, "model", {"params": like.params, "extra": like.extra})
+                optimizer = self._load(step, "optimizer", like.optimizer)
+            except Exception as error:  # a damaged step can fail in any layer of the reader
+                self._set_aside(step, error)
+                continue
+            stepped = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
+            return State(stepped, model["params"], model["extra"], optimizer)
+        return None
+
+    def restore_model(self, step: int, like: Any) -> Any:
+        """Params and extra of `step`, placed as `like`; raises ValueError when it is damaged."""
+        try:
+            return self._load(step, "model", like)
+        except Exception as error:  # as above
+            raise ValueError(f"checkpoint {step} in {self._folder} is damaged: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """Wait for the save under way and free the writer."""
+        self.wait()
+        self._orbax.close()
+
+    def _load(self, step: int, item: str, like: Any) -> Any:
+        loaded = self._orbax.load_checkpointables(step, {item: like})[item]
+        metadata = self._orbax.metadata(step).custom_metadata or {}
+        expected = metadata.get("crc32", {}).get(item)
+        for name, value in checksums(loaded).items():
+            if expected is None or expected.get(name) != value:
+                raise ValueError(f"the checksum of {item}/{name} is wrong or missing")
+        return loaded
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        print(f"warning: checkpoint {step} is damaged and set aside as damaged-{step}: {_first_line(error)}")
+        (self._folder / str(step)).rename(self._folder / f"damaged-{step}")
+        self._orbax.reload()
+
+    def _failure(self, step: int, error: Exception) -> ValueError:
+        good = [saved for saved in self.steps() if saved != step]
+        last = f"The last good checkpoint is step {good[-1]}; " if good else "There is no earlier checkpoint; "
+        return ValueError(
+            f"Step {step} could not be saved in {self._folder}: {_first_line(error)}. {last}"
+            "make room or repair the disk, then run the same command again to go on."
+        )
+
+
+def checksums(tree: Any) -> dict[str, int]:
+    """CRC-32 of every leaf's bytes, by path."""
+    return {path_name(path): zlib.crc32(_bytes(leaf)) for path, leaf in _leaves(tree)}
+
+
+def abstract_model(state: State, mesh: jax.sharding.Mesh) -> Any:
+    """What `restore_model` needs to know of a state: shapes, dtypes and placement."""
+    return replicated_like({"params": state.params, "extra": state.extra}, mesh)
+
+
+def _leaves(tree: Any) -> Iterator[tuple[Any, jax.Array]]:
+    yield from jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _bytes(leaf: jax.Array) -> memoryview:
+    local = leaf if leaf.is_fully_addressable else leaf.addressable_data(0)
+    return memoryview(np.ascontiguousarray(local).reshape(-1).view(np.uint8))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{error}".strip().split("\n")[0][:300] or type(error).__name__

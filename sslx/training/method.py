@@ -1,0 +1,99 @@
+"""What the loop knows of a method: five functions on plain pytrees."""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from sslx.data.views import Crop, Views
+from sslx.models import build
+
+Array = jax.Array
+Params = Any  # a pytree of arrays that the optimizer trains
+Extra = Any  # a pytree of everything else: batch statistics, teacher, queue, centre
+Logs = dict[str, Array]  # scalars to be logged
+
+
+class Batch(NamedTuple):
+    """One training batch: a float32 [B, S, S, C] array per crop of `Views`, and each image's index [B]."""
+
+    views: tuple[Array, ...]
+    index: Array
+
+
+class Features(NamedTuple):
+    """The encoder's output [n, d], and the projector's [n, k]; None where the loss reads the representation itself."""
+
+    representation: Array
+    embedding: Array | None
+
+
+class Method(Protocol):
+    """A self-supervised method; each file in `sslx/methods/` has one class called `Method`."""
+
+    @property
+    def views(self) -> Views:
+        """What the method needs per image."""
+
+    def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
+        """Parameters and extra state for images of `shape` [1, S, S, C]."""
+
+    def loss(
+        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
+    ) -> tuple[Array, tuple[Extra, Logs]]:
+        """The loss of the global batch; logs may hold `floor`, the lowest value the loss can take."""
+
+    def after_step(self, params: Params, extra: Extra, step: Array) -> Extra:
+        """Extra state after the optimizer's step (a teacher's moving average); usually `extra` itself."""
+
+    def features(self, params: Params, extra: Extra, images: Array) -> Features:
+        """Features of normalised images [n, S, S, C] in eval mode."""
+
+
+def load_method(config: Any, num_images: int) -> Method:
+    """The method of a resolved config.
+
+    `config.method.name` is a file in `sslx/methods/`, or the dotted name of any importable module with a class `Method`.
+    Raises ValueError for an unknown name or field, with what exists.
+    """
+    fields = dict(config.method)
+    module = _import_method(fields.pop("name"))
+    given: dict[str, Any] = {
+        "encoder": build(**config.model),
+        "crops": {name: Crop(**recipe) for name, recipe in config.views.items()},
+        "num_images": num_images,
+    }
+    allowed = [name for name in inspect.signature(module.Method).parameters if name not in given]
+    check_fields("config.method", fields, allowed)
+    return module.Method(**given, **fields)
+
+
+def check_fields(where: str, fields: Mapping[str, Any], allowed: list[str]) -> None:
+    """Raise ValueError for the first field that is not allowed, naming the nearest one that is."""
+    for name in fields:
+        if name not in allowed:
+            close = difflib.get_close_matches(name, allowed, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{where} has no field {name!r}.{hint} It takes: {', '.join(allowed) or 'none'}.")
+
+
+def _import_method(name: str) -> Any:
+    package = importlib.import_module("sslx.methods")
+    known = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    path = name if "." in name else f"sslx.methods.{name}"
+    if (
+        name not in known
+        and importlib.util.find_spec(path.split(".")[0]) is None
+        or "." not in name
+        and name not in known
+    ):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"config.method.name is {name!r}, which is no method here.{hint} sslx/methods has: {', '.join(known)}."
+        )
+    return importlib.import_module(path)

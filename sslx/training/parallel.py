@@ -1,0 +1,70 @@
+"""Where arrays live: a one-dimensional mesh over all devices, the batch split over it, everything else replicated.
+
+One program over the global batch under `jax.jit`; the compiler adds the collectives. So negatives, batch statistics
+and gradients are those of the whole batch on any number of devices.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = "data"
+CPU_IMAGES_PER_DEVICE = 16  # below it a CPU device's share of the batch is too small to be worth the collectives
+
+
+def start(devices: int, batch_size: int) -> Mesh:
+    """The mesh of this run; must be the first use of JAX's devices.
+
+    `devices` 0 takes all accelerators, or on CPU one device per core as far as the batch divides.
+    Raises ValueError when the batch cannot be split, or when a GPU is there that JAX does not see.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = devices or max(
+        n for n in range(1, cores + 1) if batch_size % n == 0 and n * CPU_IMAGES_PER_DEVICE <= max(batch_size, 16)
+    )
+    if not jax.distributed.is_initialized() and jax.config.jax_num_cpu_devices <= 1:
+        jax.config.update("jax_num_cpu_devices", wanted)
+    found = jax.devices()
+    _expect_gpu()
+    if devices > len(found):
+        raise ValueError(
+            f"config.devices is {devices}, but JAX has {len(found)}: {found[0].device_kind}. Use 0 for all of them."
+        )
+    count = devices or (wanted if found[0].platform == "cpu" and jax.process_count() == 1 else len(found))
+    if batch_size % count:
+        lower = max(batch_size // count, 1) * count
+        raise ValueError(
+            f"batch_size {batch_size} cannot be split evenly over {count} devices. "
+            f"Use --config.batch_size={lower} or {lower + count}, or another --config.devices."
+        )
+    return Mesh(np.asarray(found[:count]), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def _expect_gpu() -> None:
+    there = any(Path(path).exists() for path in ("/dev/nvidia0", "/proc/driver/nvidia/version"))
+    if there and jax.default_backend() == "cpu" and "cpu" not in (jax.config.jax_platforms or ""):
+        raise ValueError(
+            "This machine has an NVIDIA GPU, but the installed JAX runs on the CPU only. "
+            'Install the GPU build: pip install "jax[cuda13]" (or cuda12). To stay on the CPU: JAX_PLATFORMS=cpu'
+        )
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """The pytree with every leaf copied to all devices."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def replicated_like(tree: Any, mesh: Mesh) -> Any:
+    """Shapes and dtypes of the pytree, placed on all devices: what a checkpoint is restored onto."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+
+def split_batch(shape: tuple[int, ...], rows: Callable[[slice], np.ndarray], mesh: Mesh) -> jax.Array:
+    """A global array of `shape` split over the mesh along its first axis; each process makes only its own `rows`."""
+    return jax.make_array_from_callback(shape, NamedSharding(mesh, PartitionSpec(AXIS)), lambda index: rows(index[0]))

@@ -1,0 +1,108 @@
+"""A run's folder: what was run, on what, with which data; and whether it may be continued."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+# Fields that may differ when a run is continued: they change what is shown or kept, not what is computed.
+FREE = ("log.", "checkpoint.", "monitor.", "evaluation.", "devices", "data.dir", "data.resident_gib")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow-datasets",
+    "ml-collections",
+    "numpy",
+    "pillow",
+)
+
+
+def open_run(folder: Path, config: ConfigDict, data: dict[str, Any]) -> None:
+    """Create the run folder, or check that it belongs to this config and data.
+
+    Raises ValueError naming the fields that differ.
+    """
+    resolved = _plain(config.to_dict())
+    path = folder / "config.json"
+    if path.exists():
+        _compare(folder, _flat(json.loads(path.read_text())), _flat(resolved))
+        _compare(folder, _flat(json.loads((folder / "data.json").read_text())), _flat(_plain(data)))
+    folder.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+        if not path.exists():
+            # The config comes last: a folder with a config.json is complete.
+            (folder / "data.json").write_text(json.dumps(data, indent=1))
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(resolved, indent=1))
+            temporary.replace(path)
+        with (folder / "environment.jsonl").open("a") as file:  # one line for each start of the run
+            file.write(json.dumps(_environment()) + "\n")
+
+
+def read_config(folder: Path) -> ConfigDict:
+    """The resolved config of a run; raises ValueError when `folder` is no run."""
+    path = folder / "config.json"
+    if not path.exists():
+        runs = sorted(str(found.parent) for found in folder.parent.glob("*/config.json"))
+        known = f" Runs there: {', '.join(runs[:8])}." if runs else ""
+        raise ValueError(
+            f"{folder} is no run folder (it has no config.json).{known} Train one: python train.py --config=CONFIG"
+        )
+    return ConfigDict(_tuples(json.loads(path.read_text())))
+
+
+def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    names = [name for name in there | here if not name.startswith(FREE) and there.get(name) != here.get(name)]
+    if names:
+        differences = "; ".join(f"{name} is {there.get(name)!r} there, {here.get(name)!r} here" for name in names)
+        raise ValueError(
+            f"{folder} holds a run that differs: {differences}. Choose another folder with --run=runs/NAME, or the old values."
+        )
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "python": sys.version.split()[0],
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()],
+        "processes": jax.process_count(),
+        "git": _git("rev-parse", "HEAD") + (" with changes" if _git("status", "--porcelain") else ""),
+    }
+
+
+def _git(*words: str) -> str:
+    try:
+        answer = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _plain(tree: Any) -> Any:
+    """As JSON gives it back: tuples become lists."""
+    return json.loads(
+        json.dumps(tree, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
+    )
+
+
+def _tuples(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _tuples(value) for name, value in tree.items()}
+    return tuple(_tuples(value) for value in tree) if isinstance(tree, list) else tree
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

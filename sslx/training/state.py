@@ -1,0 +1,58 @@
+"""The state of a run, and the one jitted step that advances it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sslx.data.views import training_views
+from sslx.training.method import Array, Batch, Extra, Logs, Method, Params
+
+
+class State(NamedTuple):
+    """All that a run remembers; randomness and data order follow from the seed and `step`."""
+
+    step: Array  # updates done, int32
+    params: Params
+    extra: Extra
+    optimizer: Any
+
+
+def init_state(method: Method, optimizer: optax.GradientTransformation, key: Array, shape: tuple[int, ...]) -> State:
+    """A fresh state for images of `shape` [1, S, S, C]."""
+    params, extra = method.init(key, shape)
+    # Compiled as one program: leaf by leaf, the optimizer's zeros cost a dispatch each.
+    return State(jnp.zeros((), jnp.int32), params, extra, jax.jit(optimizer.init)(params))
+
+
+def make_step(
+    method: Method, optimizer: optax.GradientTransformation, schedule: optax.Schedule, seed: int, *, resident: bool
+) -> Callable[[State, Array, Array], tuple[State, Logs]]:
+    """The training step `(state, images, index) -> (state, logs)`; the state's buffers are reused for the new one.
+
+    `index` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C] when it is `resident` in
+    device memory, else the batch's own [B, H, W, C].
+    """
+
+    def step(state: State, images: Array, index: Array) -> tuple[State, Logs]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        view_key, loss_key = jax.random.split(key)
+        views = training_views(view_key, images[index] if resident else images, method.views)
+
+        def loss(params: Params) -> tuple[Array, tuple[Extra, Logs]]:
+            return method.loss(params, state.extra, Batch(views, index), loss_key, state.step)
+
+        (value, (extra, logs)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        logs = logs | {
+            "loss": value,
+            "gradient_norm": optax.global_norm(gradient),
+            "learning_rate": schedule(state.step),
+        }
+        extra = method.after_step(params, extra, state.step)
+        return State(state.step + 1, params, extra, optimizer_state), logs
+
+    return jax.jit(step, donate_argnums=0)

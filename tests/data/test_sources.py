@@ -1,0 +1,182 @@
+"""Folders, TFDS builders and the decoded cache, from the public `load`."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import common
+from sslx.data import sources
+from sslx.data.folder import square
+
+
+def picture(seed: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8))
+
+
+@pytest.fixture
+def config(tmp_path):
+    data = common.get_config().data
+    data.dir = str(tmp_path / "cache")
+    return data
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    root = tmp_path / "pets"
+    for number in range(20):
+        folder = root / ("cat" if number % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(number).save(folder / f"{number:02}.png")
+    return root
+
+
+def test_class_folders_give_labels_and_a_held_out_fifth(config, labelled, capsys):
+    config.name = f"folder:{labelled}"
+    train, test = sources.load(config)
+    assert "4 of its images are held out" in capsys.readouterr().out
+    assert train.images.shape == (16, 10, 12, 3)
+    assert test.images.shape == (4, 10, 12, 3)
+    assert train.facts["classes"] == ["cat", "dog"]
+    assert np.bincount(train.labels).tolist() == [8, 8]
+    originals = {np.asarray(picture(number)).tobytes(): number % 2 == 0 for number in range(20)}
+    for source in (train, test):
+        for image, label in zip(source.images, source.labels, strict=True):
+            assert originals.pop(image.tobytes()) == label
+    assert not originals
+
+
+def test_train_and_val_folders_are_read_as_they_are(config, labelled, tmp_path):
+    root = tmp_path / "both"
+    root.mkdir()
+    labelled.rename(root / "train")
+    (root / "val" / "cat").mkdir(parents=True)
+    picture(99).save(root / "val" / "cat" / "a.jpg")
+    config.name = f"folder:{root}"
+    train, test = sources.load(config)
+    assert (len(train.images), len(test.images)) == (20, 1)
+    assert test.labels.tolist() == [0]
+
+
+def test_a_flat_folder_has_no_labels_and_says_so_once(config, tmp_path, capsys):
+    root = tmp_path / "flat"
+    root.mkdir()
+    for number in range(3):
+        picture(number).save(root / f"{number}.png")
+    config.name = f"folder:{root}"
+    train, test = sources.load(config)
+    assert test is None
+    assert train.labels is None
+    assert capsys.readouterr().out.count("no labels") == 1
+
+
+def test_decoding_happens_once_and_again_when_a_file_changes(config, labelled):
+    config.name = f"folder:{labelled}"
+    first, _ = sources.load(config)
+    array = first.images.filename
+    assert sources.load(config)[0].images.filename == array
+    picture(1234).save(next((labelled / "cat").iterdir()))
+    changed, _ = sources.load(config)
+    assert changed.images.filename != array
+
+
+def test_the_fingerprint_follows_the_pixels_not_the_place(config, labelled, tmp_path):
+    config.name = f"folder:{labelled}"
+    first = sources.load(config)[0].facts
+    labelled.rename(tmp_path / "moved")
+    config.name = f"folder:{tmp_path / 'moved'}"
+    assert sources.load(config)[0].facts["hash"] == first["hash"]
+    for file in (tmp_path / "moved" / "cat").iterdir():
+        picture(1234).save(file)
+    assert sources.load(config)[0].facts["hash"] != first["hash"]
+
+
+def test_a_corrupt_image_is_named_and_refused_or_skipped(config, labelled, capsys):
+    (labelled / "cat" / "bad.png").write_bytes(b"no image")
+    whole = (labelled / "dog" / "00.png").read_bytes()
+    (labelled / "dog" / "00.png").write_bytes(whole[: len(whole) // 2])
+    config.name = f"folder:{labelled}"
+    with pytest.raises(ValueError, match=r"(bad|00)\.png cannot be read.*--config\.data\.on_corrupt=skip"):
+        sources.load(config)
+    config.on_corrupt = "skip"
+    train, test = sources.load(config)
+    assert len(train.images) + len(test.images) == 19
+    assert len(train.facts["skipped"]) + len(test.facts["skipped"]) == 2
+    assert "left out" in capsys.readouterr().out
+    assert np.load(train.images.filename, allow_pickle=False).shape[0] == len(train.images)
+
+
+def test_nothing_is_left_of_a_decoding_that_failed(config, labelled, tmp_path):
+    (labelled / "cat" / "bad.png").write_bytes(b"no image")
+    config.name = f"folder:{labelled}"
+    with pytest.raises(ValueError, match="cannot be read"):
+        sources.load(config)
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_sizes_that_differ_ask_for_one_size(config, labelled):
+    picture(5, (30, 20)).save(labelled / "cat" / "large.png")
+    config.name = f"folder:{labelled}"
+    with pytest.raises(ValueError, match=r"differ in size.*--config\.data\.image_size=64"):
+        sources.load(config)
+    config.image_size = 16
+    config.channels = 1
+    assert sources.load(config)[0].images.shape[1:] == (16, 16, 1)
+
+
+def test_square_keeps_the_centre():
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = 200
+    np.testing.assert_array_equal(square(image, 5), np.full((5, 5, 3), 200, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist5", r"no data set 'mnist5'.*Did you mean 'mnist5k'.*folder:PATH"),
+        ("cifar10", r"cifar10 is not prepared.*download_and_prepare"),
+        ("folder:/no/where", r"There is no folder /no/where"),
+    ],
+)
+def test_what_is_not_there_is_said_with_the_way_out(config, name, message):
+    config.name = name
+    with pytest.raises(ValueError, match=message):
+        sources.load(config)
+
+
+def test_an_empty_folder_is_refused(config, tmp_path):
+    config.name = f"folder:{tmp_path}"
+    with pytest.raises(ValueError, match=r"no images in .*\.png"):
+        sources.load(config)
+
+
+def test_digits_are_scikit_learns_and_need_no_tensorflow(tmp_path):
+    """In a process of its own: what TFDS imports must be seen, and its warnings are its own."""
+    program = f"""
+import sys
+from sklearn.datasets import load_digits
+import numpy as np
+from configs import common
+from sslx.data import sources
+config = common.get_config().data
+config.dir = {str(tmp_path)!r}
+train, test = sources.load(config)
+assert train.images.shape == (1437, 8, 8, 1) and np.bincount(test.labels).tolist() == [36] * 10
+pixels = lambda images: sorted(image.tobytes() for image in images)
+original = np.round(load_digits().images * 255 / 16).astype(np.uint8)
+assert pixels(original) == pixels(np.concatenate([train.images, test.images])[..., 0])
+assert "tensorflow" not in sys.modules
+assert sources.load(config)[0].facts == train.facts
+config.train_split, config.test_split = "train[:100]", "test[50%:]"
+assert [len(source.images) for source in sources.load(config)] == [100, 180]
+config.test_split = "validation"
+try:
+    sources.load(config)
+except ValueError as error:
+    assert "Set --config.data.test_split to one of: train, test" in str(error) or "test, train" in str(error), error
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

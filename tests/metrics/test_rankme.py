@@ -1,0 +1,132 @@
+"""RankMe and its relatives against reference values, closed forms, limits and error texts."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metrics import feature_std, rankme, singular_values
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def seeded_views(d: int) -> np.ndarray:
+    """Anisotropic signal and noise, mixed by one matrix: [200, 8, d]."""
+    rng, n, q, k = np.random.default_rng(0), 200, 8, np.arange(1, d + 1)
+    signal = rng.standard_normal((n, d)) * k**-0.5
+    mixing = rng.standard_normal((d, d)) / np.sqrt(d)
+    noise = rng.standard_normal((n, q, d)) * k**-0.25
+    return (signal[:, None] + 0.5 * noise) @ mixing
+
+
+@pytest.mark.parametrize("case", ["rankme_a", "rankme_b", "rankme_c"])
+@pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray])
+def test_equals_the_reference(case, as_array):
+    golden = np.load(GOLDEN / f"{case}.npz")
+    embeddings = as_array(golden["in.embeddings"])
+    np.testing.assert_allclose(rankme(embeddings), golden["paper.f64.rankme"], rtol=1e-9)
+    np.testing.assert_allclose(singular_values(embeddings), golden["paper.f64.singular_values"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("d", "one_view", "all_views"), [(32, 23.316696, 23.646550), (256, 139.120141, 181.751374)])
+def test_seeded_table(d, one_view, all_views):
+    views = seeded_views(d)
+    assert rankme(views[:, 0]) == pytest.approx(one_view, abs=1e-6)
+    assert rankme(views.reshape(-1, d)) == pytest.approx(all_views, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 16), (16, 40)])
+def test_rank_of_orthogonal_directions_is_their_number(shape):
+    embeddings = np.zeros(shape)
+    embeddings[:5, :5] = 3 * np.eye(5)
+    assert rankme(embeddings, eps=0) == pytest.approx(5, rel=1e-12)
+    # eps enters once for each of the min(n, d) singular values, and nothing is renormalised afterwards.
+    p = np.array([0.2] * 5 + [0.0] * 11) + 1e-3
+    assert rankme(embeddings, eps=1e-3) == pytest.approx(np.exp(-np.sum(p * np.log(p))), rel=1e-12)
+
+
+def test_small_singular_values_survive():
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal(shape))[0] for shape in ((300, 20), (20, 20)))
+    expected = 10.0 ** -np.arange(20)[:12]
+    embeddings = left[:, :12] * expected @ right[:12]
+    # The Gram route would lose everything below 1e-8 of the largest value.
+    np.testing.assert_allclose(singular_values(embeddings)[:12], expected, rtol=1e-3, atol=1e-15)
+
+
+def test_mean_offset_counts_because_nothing_is_centred():
+    embeddings = np.random.default_rng(0).standard_normal((256, 32))
+    assert rankme(embeddings) > 30
+    assert rankme(embeddings + 1000.0) < 2
+    collapsed = 1 + 1e-6 * np.random.default_rng(1).standard_normal((4096, 128))
+    assert rankme(collapsed) == pytest.approx(1.0, abs=0.01)
+
+
+def test_scale_and_order_do_not_matter():
+    embeddings = np.random.default_rng(0).standard_normal((64, 24))
+    shuffled = np.random.default_rng(1).permutation(embeddings)
+    rotated = embeddings @ np.linalg.qr(np.random.default_rng(2).standard_normal((24, 24)))[0]
+    for same in (1e-6 * embeddings, 1e6 * embeddings, shuffled, rotated):
+        assert rankme(same) == pytest.approx(rankme(embeddings), rel=1e-12)
+
+
+def test_zero_embeddings_warn_and_read_one():
+    with pytest.warns(UserWarning, match="all embeddings are zero"):
+        assert rankme(np.zeros((8, 4))) == 1.0
+
+
+@pytest.mark.parametrize("metric", [rankme, feature_std, singular_values])
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [
+        (np.ones((2, 3, 4)), r"axes \[n, d\].*shape \(2, 3, 4\).*[Rr]eshape"),
+        (np.ones(4), r"axes \[n, d\].*shape \(4,\)"),
+        (np.ones((4, 3), int), r"floating-point.*int64.*astype\('float32'\)"),
+        (np.ones((0, 3)), r"at least one embedding.*\(0, 3\)"),
+        (np.array([[1.0, np.nan]]), "finite embeddings.*NaN or infinity"),
+        (np.array([[1.0, -np.inf]]), "finite embeddings.*NaN or infinity"),
+    ],
+)
+def test_bad_embeddings_are_refused(metric, embeddings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        metric(embeddings)
+    assert metric.__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("eps", [-1e-7, float("nan"), float("inf")])
+def test_bad_eps_is_refused(eps):
+    with pytest.raises(ValueError, match="eps >= 0.*eps="):
+        rankme(np.eye(3), eps=eps)
+
+
+@pytest.mark.parametrize("metric", [rankme, feature_std])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_callers_keep_their_precision(metric, dtype):
+    embeddings = jax.random.normal(jax.random.key(0), (32, 8)).astype(dtype)
+    value = metric(embeddings)
+    assert type(value) is float
+    assert value == pytest.approx(metric(np.asarray(embeddings, np.float64)), rel=1e-12)
+    assert embeddings.dtype == dtype
+    assert jnp.ones(3).dtype == jnp.float32
+    assert jax.jit(lambda x: x * 2)(np.ones(3)).dtype == jnp.float32
+    assert not jax.config.jax_enable_x64
+
+
+def test_sharded_embeddings_give_the_same_value():
+    embeddings = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded = jax.device_put(embeddings, jax.NamedSharding(mesh, jax.P("data")))
+    assert rankme(sharded) == pytest.approx(rankme(embeddings), rel=1e-12)
+
+
+def test_feature_std_tells_spread_from_collapse():
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((4000, 64))
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert feature_std(embeddings) == pytest.approx(8 * units.std(axis=0).mean(), rel=1e-12)
+    assert feature_std(embeddings) == pytest.approx(1, abs=0.01)
+    assert feature_std(np.outer(rng.uniform(1, 2, 50), rng.standard_normal(8))) == pytest.approx(0, abs=1e-12)
+    assert feature_std(1e-200 * embeddings) == pytest.approx(feature_std(embeddings), rel=1e-12)
+    assert feature_std(np.zeros((4, 3))) == 0
