@@ -2,18 +2,20 @@
 
   python train.py --config=configs/digits/diet.py
   python train.py --config=configs/mnist5k/simclr.py --run=runs/cold --config.method.temperature=0.1
-  python train.py --config=configs/mnist5k/diet.py --config.data.name=folder:PATH
+  python train.py --config=configs/mnist5k/diet.py --run=runs/mine --config.data.name=folder:PATH
 
 Run the same command again to go on where a run stopped; Ctrl-C saves first.
 Every field that --config.FIELD=VALUE can change stands in configs/common.py and in the recipe.
 Then judge the run: python eval.py --run=runs/NAME
 """
 
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 from absl import flags
+from jax.sharding import Mesh
 from ml_collections import ConfigDict, config_flags
 
 from sslx import command
@@ -36,120 +38,112 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, a file suc
 RUN = flags.DEFINE_string("run", None, "The run's folder; without it runs/DATASET-METHOD, after the recipe.")
 
 
+class Run(NamedTuple):
+    """What a run works with; what it has reached is in `State`."""
+
+    config: ConfigDict
+    folder: Path
+    durations: Durations
+    batches: Input
+    step: Callable[..., Any]
+    monitor: Monitor
+    checkpoints: Checkpoints
+    log: Log
+
+
 def main() -> int:
     """Train until the duration is over, or until asked to stop."""
     config, recipe = command.read_config(CONFIG, "configs/digits/diet.py")
-    folder = Path(RUN.value or f"runs/{recipe.parent.name}-{recipe.stem}")
     command.cache_compilations()
     mesh = parallel.start(config.devices, config.batch_size)
     print(f"devices: {mesh.size} x {mesh.devices.flat[0].device_kind} ({jax.default_backend()})")
-    train, test = sources.load(config.data)
-    epoch = steps_per_epoch(len(train.images), config.batch_size)
-    durations = Durations(config.duration, epoch, config.batch_size)
-    rate = learning_rate(config.optimizer, durations, config.batch_size)
-    method = load_method(config, len(train.images))
-    optimizer = make_optimizer(config.optimizer, rate)
-    open_run(folder, config, {"train": train.facts, "test": test.facts if test else None})
-    print(
-        f"data: {train.facts['name']}, {len(train.images)} images of {train.facts['shape']}, hash {train.facts['hash']}"
-    )
-    print(
-        f"run: {folder}, {durations.total} steps of {config.batch_size} images, {epoch} an epoch, the rest of it dropped"
-    )
-    size = method.views.crops[0].size
     with jax.set_mesh(mesh):
-        state = init_state(method, optimizer, jax.random.key(config.seed), (1, size, size, train.images.shape[-1]))
-        state = parallel.replicate(state, mesh)
-        print("\n".join(describe_decay(state.params, config.optimizer)))
-        checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep, best=config.checkpoint.best)
-        state = checkpoints.restore_latest(state) or state
-        batches = Input(
-            train.images,
-            seed=config.seed,
-            batch_size=config.batch_size,
-            mesh=mesh,
-            resident_bytes=config.data.resident_gib * 2**30,
-        )
-        step = make_step(method, optimizer, rate, config.seed, resident=batches.resident)
-        monitor = Monitor(
-            config.monitor, Extractor(method, mesh, config.evaluation.batch_size), train, test, config.seed
-        )
-        record = Log(folder, step=int(state.step), tensorboard=config.log.tensorboard)
+        run, state = prepare(config, Path(RUN.value or f"runs/{recipe.parent.name}-{recipe.stem}"), mesh)
         try:
-            return loop(config, durations, state, step, batches, monitor, checkpoints, record, folder)
+            return train(run, state)
+        except FloatingPointError as error:
+            raise ValueError(
+                f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Try a lower --config.optimizer"
+                ".learning_rate, a longer .warmup or a .clip_norm, in a new run: --run=runs/NAME"
+            ) from error
         finally:
-            batches.close()
-            record.close()
-            checkpoints.close()
+            run.batches.close()
+            run.log.close()
+            run.checkpoints.close()
 
 
-def loop(
-    config: ConfigDict, durations: Durations, state: State, step, batches: Input, monitor: Monitor,
-    checkpoints: Checkpoints, record: Log, folder: Path,
-) -> int:  # fmt: skip
-    """The steps from the state's own to the last; logs, monitors and saves on the way. 130 after an interrupt."""
-    start, total = int(state.step), durations.total
-    if start == total:
-        print(f"{folder} is complete. Judge it: python eval.py --run={folder}")
-        return 0
-    if start:
-        print(f"going on from step {start}")
-    log_every, monitor_every, save_every = (
-        config.log.every,
-        durations.steps(config.monitor.every),
-        durations.steps(config.checkpoint.every),
+def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
+    """Data, method, optimizer and the newest checkpoint, if there is one."""
+    data, test = sources.load(config.data)
+    count, batch_size = len(data.images), config.batch_size
+    epoch = steps_per_epoch(count, batch_size)
+    durations = Durations(config.duration, epoch, batch_size)
+    rate = learning_rate(config.optimizer, durations, batch_size)
+    method = load_method(config, count)
+    optimizer = make_optimizer(config.optimizer, rate)
+    open_run(folder, config, {"train": data.facts, "test": test.facts if test else None})
+    print(f"data: {data.facts['name']}, {count} images of {data.facts['shape']}, hash {data.facts['hash']}")
+    print(
+        f"run: {folder}, {durations.total} steps of {batch_size} images; {epoch} an epoch, the incomplete batch dropped"
     )
 
-    def look(done: int) -> dict[str, float]:
-        """Monitor step `done` where that is due."""
-        if not is_due(done, monitor_every, total):
-            return {}
-        values = monitor({"params": state.params, "extra": state.extra})
-        print(f"  at step {done}: {monitor_line(values)}", flush=True)
-        record.write(done, values)
-        if done and (warning := collapse_warning(values)):
-            print(warning, flush=True)
-        return values
+    size = method.views.crops[0].size
+    state = init_state(method, optimizer, jax.random.key(config.seed), (1, size, size, data.images.shape[-1]))
+    state = parallel.replicate(state, mesh)
+    print("\n".join(describe_decay(state.params, config.optimizer)))
+    checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep, best=config.checkpoint.best)
+    state = checkpoints.restore_latest(state) or state
+    batches = Input(data.images, config.seed, batch_size, mesh, resident_bytes=config.data.resident_gib * 2**30)
+    step = make_step(method, optimizer, rate, config.seed, resident=batches.resident)
+    monitor = Monitor(config.monitor, Extractor(method, mesh, config.evaluation.batch_size), data, test, config.seed)
+    log = Log(folder, step=int(state.step), tensorboard=config.log.tensorboard)
+    return Run(config, folder, durations, batches, step, monitor, checkpoints, log), state
 
+
+def train(run: Run, state: State) -> int:
+    """The steps that are left; logs, monitors and checkpoints on the way. Returns 130 after an interrupt."""
+    start, total = int(state.step), run.durations.total
+    every = {name: run.durations.steps(run.config[name].every) for name in ("log", "monitor", "checkpoint")}
+    if start == total:
+        print(f"{run.folder} is complete. Judge it: python eval.py --run={run.folder}")
+        return 0
+    print(f"going on from step {start}" if start else "training from scratch")
     if not start:
-        checkpoints.save(0, state, look(0))
+        run.checkpoints.save(0, state, look(run, state) if every["monitor"] else {})
     meter = Meter(start)
     with Interrupt() as interrupt:
         for done in range(start + 1, total + 1):
-            images, index, waited = batches.batch(done - 1)
-            state, logs = step(state, images, index)
-            try:
-                meter.add(logs, waited)
-                if is_due(done, log_every, total):
-                    values = meter.averages(config.batch_size)
-                    print(progress_line(done, total, values, config.batch_size), flush=True)
-                    record.write(done, values)
-                pause = interrupt.asked or is_due(done, save_every, total) or is_due(done, monitor_every, total)
-                if pause:
-                    meter.flush()
-            except FloatingPointError as error:
-                saved = checkpoints.steps()
-                raise ValueError(
-                    f"{error}. The last good checkpoint is step {saved[-1]}. Lower --config.optimizer.learning_rate, lengthen the "
-                    "warm-up or set --config.optimizer.clip_norm, in a new run: --run=runs/NAME"
-                ) from error
-            if pause:
-                values = look(done)
-                if interrupt.asked or is_due(done, save_every, total):
-                    checkpoints.save(done, state, values)
+            images, index, waited = run.batches.batch(done - 1)
+            state, logs = run.step(state, images, index)
+            meter.add(logs, waited)
+            due = {name: every[name] and (done % every[name] == 0 or done == total) for name in every}
+            if due["log"]:
+                values = meter.averages(run.config.batch_size)
+                print(progress_line(done, total, values, run.config.batch_size), flush=True)
+                run.log.write(done, values)
+            if due["monitor"] or due["checkpoint"] or interrupt.asked:
+                meter.flush()  # a state that is not finite is never saved
+                monitored = look(run, state) if due["monitor"] else {}
+                if due["checkpoint"] or interrupt.asked:
+                    run.checkpoints.save(done, state, monitored)
                 meter.restart()
             if interrupt.asked and done < total:
-                checkpoints.wait()
+                run.checkpoints.wait()
                 print(f"saved at step {done} of {total}. The same command goes on from there.")
                 return 130
-    checkpoints.wait()
-    print(f"done: {total} steps. Judge the checkpoints: python eval.py --run={folder}")
+    run.checkpoints.wait()
+    print(f"done: {total} steps. Judge the checkpoints: python eval.py --run={run.folder}")
     return 0
 
 
-def is_due(done: int, every: int, total: int) -> bool:
-    """Whether something happens after step `done`: every so many steps and at the end; never when `every` is 0."""
-    return bool(every) and (done % every == 0 or done == total)
+def look(run: Run, state: State) -> dict[str, float]:
+    """The monitor's values of a state, shown and logged; with a warning when the representation has collapsed."""
+    step, values = int(state.step), run.monitor({"params": state.params, "extra": state.extra})
+    print(f"  at step {step}: {monitor_line(values)}", flush=True)
+    run.log.write(step, values)
+    if step and (warning := collapse_warning(values)):
+        print(warning, flush=True)
+    return values
 
 
 if __name__ == "__main__":

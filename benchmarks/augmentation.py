@@ -98,9 +98,10 @@ def naive(key: jax.Array, images: jax.Array, crop: Crop) -> jax.Array:
 def pillow_view(rng: np.random.Generator, pixels: np.ndarray, crop: Crop) -> np.ndarray:
     """One view `[S, S, 3]` of one uint8 image `[H, W, 3]` with Pillow and NumPy."""
     side, image = len(pixels), Image.fromarray(pixels)
-    area, aspect = side**2 * rng.uniform(*crop.area), math.exp(rng.uniform(*(math.log(r) for r in crop.ratio)))
+    low, high = (math.log(ratio) for ratio in crop.ratio)
+    area, aspect = side**2 * rng.uniform(*crop.area), math.exp(rng.uniform(low, high))
     width, height = (min(side, round(math.sqrt(area * ratio))) for ratio in (aspect, 1 / aspect))
-    left, top = rng.integers(0, side - width + 1), rng.integers(0, side - height + 1)
+    left, top = int(rng.integers(0, side - width + 1)), int(rng.integers(0, side - height + 1))
     box = (left, top, left + width, top + height)
     image = image.crop(box).resize((crop.size, crop.size), Image.Resampling.BILINEAR)
     if rng.random() < crop.flip:

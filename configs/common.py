@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
     config.evaluation.protocol = "lbfgs"  # of the linear probe: lidar, diet, lbfgs
 
     config.log = ConfigDict()
-    config.log.every = 50  # steps
+    config.log.every = "50 steps"
     config.log.tensorboard = False
     return config
 

@@ -21,5 +21,5 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup = "5 epochs"
     config.monitor.lidar_images = 200
     config.evaluation.lidar_images = 1000
-    config.log.every = 55
+    config.log.every = "5 epochs"
     return config

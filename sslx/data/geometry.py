@@ -57,8 +57,9 @@ def crop_boxes(uniforms: jax.Array, shape: tuple[int, int], area: Sequence[float
     elif width / height > ratio[1]:
         width = min(width, round(height * ratio[1]))
     central = ((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
-    chosen = (jnp.where(boxes.found, drawn, whole) for drawn, whole in zip(boxes[:4], central, strict=True))
-    return Boxes(*chosen, jnp.ones_like(boxes.found))
+    found = boxes.found
+    top, left, tall, wide = (jnp.where(found, drawn, c) for drawn, c in zip(boxes[:4], central, strict=True))
+    return Boxes(top, left, tall, wide, jnp.ones_like(found))
 
 
 def resize_rows(start: jax.Array, extent: jax.Array, size: int, side: int, mirrored: jax.Array) -> jax.Array:

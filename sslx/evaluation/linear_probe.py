@@ -200,7 +200,8 @@ def _fit_and_score(
     else:
         # Unused rows get weight 0 rather than being cut off, so that both fits of a probe share one compilation.
         weights = (used / used.sum()).astype(np.float32)
-        fits = [_train_with_lbfgs(num_classes, features, targets, weights, penalty) for _, penalty in settings]
+        rows = jax.device_put((features, targets, weights))
+        fits = [_train_with_lbfgs(num_classes, *rows, penalty) for _, penalty in settings]
         heads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fits)
     correct, finite = jax.device_get(_score(heads, judge_features, judge_targets))
     return np.where(finite, correct / len(judge_targets), 0.0), ~finite

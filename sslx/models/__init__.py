@@ -10,7 +10,7 @@ from sslx.models.network import Network
 
 
 def build(name: str, **fields: Any) -> Network:
-    """Build the network that `network(**fields)` of the module `sslx.models.<name>`, or of the dotted `name`, describes.
+    """Build the network that `network(**fields)` of module `sslx.models.<name>`, or of the dotted `name`, describes.
 
     Raises ValueError for a module that does not exist or has no `network`, and for a field that it does not take.
     """

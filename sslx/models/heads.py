@@ -2,7 +2,7 @@
 
 | head | call |
 |---|---|
-| SimCLR, official code | `mlp((d, 128), last_norm=True, init="normal_0.01")`; d = the encoder's width; SimCLRv2: `(d, d, 128)` |
+| SimCLR, official code | `mlp((d, 128), last_norm=True, init="normal_0.01")`, d the encoder's width; v2 `(d, d, 128)` |
 | VICReg's expander | `mlp((8192, 8192, 8192), bias=True, last_bias=False)` |
 | MoCo v2 | `mlp((d, 128), norm=False, bias=True)` |
 | BYOL's projector and predictor | `mlp((4096, 256), bias=True, last_bias=False)` |

@@ -17,7 +17,7 @@ Rules = Sequence[tuple[str, Draw]]  # (regular expression for the whole path suc
 
 
 def kaiming_normal_fan_out(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
-    """Draw N(0, 2 / fan_out), not truncated, for a convolution [k, k, in, out] (torchvision's ResNet; He et al. 2015)."""
+    """Draw N(0, 2 / fan_out), not truncated, for a kernel [k, k, in, out] (torchvision's ResNet; He et al. 2015)."""
     fan_out = math.prod(shape[:-2]) * shape[-1]
     return normal(math.sqrt(2 / fan_out))(rng, shape, fan_in)
 

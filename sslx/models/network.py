@@ -14,9 +14,10 @@ Stats = dict[str, Any]
 
 
 class Network(NamedTuple):
-    """`init(key, input_shape) -> (params, stats)`, `apply(params, stats, x, train=...) -> (output, stats)`, output width.
+    """`init(key, input_shape) -> (params, stats)`, `apply(params, stats, x, train=bool) -> (output, stats)`, `width`.
 
-    `stats` holds the running averages of batch norm, {} where there is none; `apply` returns new ones only in training.
+    `width` is the output's. `stats` holds the running averages of batch norm, {} where there is none; `apply` returns
+    new ones in training and the same ones otherwise.
     """
 
     init: Callable[[jax.Array, tuple[int, ...]], tuple[Params, Stats]]
@@ -37,9 +38,7 @@ def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
 
     def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool) -> tuple[jax.Array, Stats]:
         variables = {"params": params, "batch_stats": stats}
-        if not (train and stats):
-            return module.apply(variables, x, train), stats
         output, changed = module.apply(variables, x, train, mutable=["batch_stats"])
-        return output, changed["batch_stats"]
+        return output, changed["batch_stats"] if train and stats else stats
 
     return Network(init, apply, width)

@@ -39,7 +39,8 @@ def network(
 ) -> Network:
     """Build a ResNet from images [B, H, W, C] to average-pooled float32 features [B, D].
 
-    Stem "imagenet" is 7x7/2 and max-pool, "small" one 3x3; `stem` and the base `width` (if 0) are the variant's own by default.
+    Stem "imagenet" is 7x7/2 and max-pool, "small" one 3x3; without `stem`, or with the base `width` 0, the
+    variant has its own.
     Raises ValueError for a value that is not among the allowed ones.
     """
     _require("variant", variant, tuple(VARIANTS))

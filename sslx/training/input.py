@@ -17,7 +17,7 @@ AHEAD = 2  # batches in preparation while a step runs
 class Input:
     """Serves step `k` the images of `order(seed, k)`; it has no state but what it prepares in advance."""
 
-    def __init__(self, images: np.ndarray, *, seed: int, batch_size: int, mesh: Mesh, resident_bytes: float) -> None:
+    def __init__(self, images: np.ndarray, seed: int, batch_size: int, mesh: Mesh, *, resident_bytes: float) -> None:
         """`images` is uint8 [N, H, W, C], possibly mapped from a file."""
         self.resident = images.nbytes <= resident_bytes
         self._images = replicate(np.asarray(images), mesh) if self.resident else images

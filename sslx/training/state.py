@@ -49,7 +49,7 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         logs = logs | {
             "loss": value,
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": schedule(state.step),
         }
         extra = method.after_step(params, extra, state.step)

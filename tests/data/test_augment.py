@@ -14,6 +14,14 @@ FULL = Crop(16, jitter=0.8, gray=0.2, blur=0.5, solarise=0.2, erase=0.25, mean=(
 KEY = jax.random.key(7)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they look at."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def random_images(batch, height=16, width=16, channels=3):
     return np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
 

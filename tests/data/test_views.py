@@ -13,6 +13,14 @@ KEY = jax.random.key(1)
 LARGE, SMALL = Crop(16), Crop(8, area=(0.05, 0.4))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they look at."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def images():
     return np.random.default_rng(0).integers(0, 256, (6, 20, 16, 3), dtype=np.uint8)

@@ -97,9 +97,8 @@ def test_blocks_do_not_change_the_result(monkeypatch):
 
 def test_jax_arrays_and_half_precision_are_accepted():
     train, labels = blobs(60, seed=1)
-    assert (
-        knn_accuracy(jnp.asarray(train, jnp.bfloat16), jnp.asarray(labels), train, labels.astype(np.uint8), k=1) > 0.9
-    )
+    half = jnp.asarray(train, jnp.bfloat16)
+    assert knn_accuracy(half, jnp.asarray(labels), train, labels.astype(np.uint8), k=1) > 0.9
 
 
 TRAIN, LABELS = blobs(30, seed=1)

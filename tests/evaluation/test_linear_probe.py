@@ -1,7 +1,6 @@
 """Linear probes against scikit-learn and a plain loop, their selection rules, their limits and their error texts."""
 
 import numpy as np
-import optax
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -74,11 +73,11 @@ def test_test_rows_do_not_influence_the_choice(digits):
     assert (other.selected, other.grid) == (result.selected, result.grid)
 
 
-def test_seed_alone_decides(digits):
-    train, labels, test, test_labels = (rows[:300] for rows in digits)
-    first, again, other = (linear_probe(train, labels, test, test_labels, seed=seed) for seed in (0, 0, 1))
+def test_seed_alone_decides():
+    data = *blobs(60, seed=1, spread=2.0), *blobs(60, seed=2, spread=2.0)
+    first, again, other = (linear_probe(*data, seed=seed) for seed in (0, 0, 1))
     assert first == again
-    assert first.grid != other.grid
+    assert first != other
 
 
 def plain_adamw(recipe, features, targets, first, rate, penalty, orders):
@@ -118,13 +117,13 @@ def test_vmapped_training_equals_a_loop_over_batches(monkeypatch):
 
 
 def test_logistic_regression_minimises_the_stated_loss():
-    features, targets = blobs(90, seed=1)
-    weights = np.full(90, 1 / 60, np.float32) * (np.arange(90) < 60)
-    head = probes._train_with_lbfgs(3, features, targets.astype(np.int32), weights, np.float32(0.01))
-    model = LogisticRegression(C=1 / (0.01 * 60), tol=1e-9, max_iter=1000)
-    model.fit(features[:60].astype(float), targets[:60])
+    features, targets = blobs(60, seed=1)
+    weights = np.full(60, 1 / 45, np.float32) * (np.arange(60) < 45)
+    head = probes._train_with_lbfgs(3, features, targets.astype(np.int32), weights, 0.01)
+    model = LogisticRegression(C=1 / (0.01 * 45), tol=1e-9, max_iter=1000)
+    model.fit(features[:45].astype(float), targets[:45])
     np.testing.assert_allclose(head.weights, model.coef_.T, atol=2e-3)
-    probabilities = np.asarray(optax.losses.jax.nn.softmax(probes._logits(head, features)))
+    probabilities = probes.jax.nn.softmax(probes._logits(head, features))
     np.testing.assert_allclose(probabilities, model.predict_proba(features.astype(float)), atol=1e-3)
 
 
@@ -136,10 +135,10 @@ def test_held_out_rows_are_a_fixed_stratified_fifth():
     assert not mask[:100][:20].all()
 
 
-@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+@pytest.mark.parametrize("protocol", ["lidar", "lbfgs"])
 def test_ties_go_to_the_nominal_setting(protocol):
     features, labels = blobs(60, seed=1, spread=0.0)
-    result = linear_probe(20 * features, labels, features, labels, protocol=protocol)
+    result = linear_probe(20 * features, labels, 20 * features, labels, protocol=protocol)
     assert [row["validation_accuracy"] for row in result.grid].count(1.0) > 1
     assert result.selected == {name: result.grid[0][name] for name in result.selected}
     assert result.accuracy == result.nominal_accuracy == result.validation_accuracy == 1
@@ -163,26 +162,22 @@ def test_labels_may_have_gaps_and_unseen_ones_count_as_wrong():
 
 def test_constant_features_do_not_disturb_logistic_regression():
     features, labels = blobs(60, seed=1, spread=0.1)
-    padded = np.concatenate([features, np.full((60, 2), 0.1, np.float32)], axis=1)
-    shifted = padded + np.float32(1e-4) * (np.arange(10) == 9)
-    assert linear_probe(padded, labels, shifted, labels, protocol="lbfgs").accuracy == 1
+    features[:, 6:] = 0.1
+    shifted = features + np.float32(1e-4) * (np.arange(8) == 7)
+    assert linear_probe(features, labels, shifted, labels, protocol="lbfgs").accuracy == 1
 
 
 def test_divergence_is_an_error_and_not_a_number(monkeypatch):
-    features, labels = blobs(60, seed=1)
-    monkeypatch.setitem(
-        PROTOCOLS, "wild", probes.Protocol("", (0.0,), learning_rate=1e38, rate_factors=(1.0, 1.5), epochs=20)
-    )
-    with pytest.raises(ValueError, match="Every setting.*'wild' diverged.*protocol='lbfgs'"):
-        linear_probe(features, labels, features, labels, protocol="wild")
-    monkeypatch.setitem(
-        PROTOCOLS, "half", probes.Protocol("", (0.0,), learning_rate=1e38, rate_factors=(1.0, 1e-39), epochs=20)
-    )
+    features, labels = blobs(60, seed=1, spread=0.1)
+    recipe = probes.Protocol("", (0.0,), learning_rate=1e38, rate_factors=(1.0, 1e-12), epochs=20)
+    monkeypatch.setitem(PROTOCOLS, "wild", recipe)
     with pytest.warns(UserWarning, match="a setting diverged and its accuracy counts as 0"):
-        result = linear_probe(features, labels, features, labels, protocol="half")
+        result = linear_probe(features, labels, features, labels, protocol="wild")
     assert [row["diverged"] for row in result.grid] == [True, False]
     assert result.nominal_accuracy == 0
     assert result.accuracy > 0.5
+    with pytest.raises(ValueError, match="Every setting.*'wild' diverged.*protocol='lbfgs'"):
+        linear_probe(1e14 * features, labels, features, labels, protocol="wild")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""SimCLR on the 1,437 digits of 8x8 pixels that scikit-learn ships.
+
+python train.py --config=configs/digits/simclr.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    """The recipe."""
+    config = common.get_config()
+    config.duration = "60 epochs"
+    config.batch_size = 128
+    config.data.name = "digits"
+    config.model.variant = "resnet_tiny"
+    config.method = ConfigDict({"name": "simclr", "temperature": 0.5, "projector_width": 64})
+    # No flip, no colour: a mirrored digit is no digit, and there is one channel.
+    config.views = ConfigDict({"crop": common.crop(8, area=(0.3, 1.0), flip=0.0, blur=0.5, blur_sigma=(0.1, 0.5))})
+    config.optimizer.weight_decay = 1e-4
+    config.optimizer.decay_min_ndim = 2
+    config.optimizer.warmup = "5 epochs"
+    config.monitor.lidar_images = 200
+    config.log.every = "5 epochs"
+    return config

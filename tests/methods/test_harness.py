@@ -1,0 +1,83 @@
+"""Every file in sslx/methods/ through init, learning, features, resume and several devices."""
+
+import jax
+import numpy as np
+import pytest
+
+from sslx.data.views import plain_view
+from sslx.training.checkpoint import Checkpoints
+from tests.methods.harness import IMAGES, METHODS, advance, recipe, set_up
+
+
+@pytest.fixture(params=METHODS)
+def config(request):
+    return recipe(request.param)
+
+
+def assert_equal(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
+
+
+def test_the_methods_are_found():
+    assert {"diet", "simclr"} <= set(METHODS)
+
+
+def test_thirty_steps_lower_the_loss_and_move_every_parameter(config):
+    run = set_up(config, 1)
+    before = jax.device_get(run.state.params)
+    state, losses = advance(run, run.state, 30)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    for (path, old), new in zip(
+        jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(state.params), strict=True
+    ):
+        assert not np.array_equal(old, new), f"{jax.tree_util.keystr(path)} did not move"
+    assert int(state.step) == 30
+
+
+def test_features_are_finite_deterministic_and_of_eval_mode(config):
+    run = set_up(config, 1)
+    images = plain_view(IMAGES[:8], run.method.views.crops[0])
+    features = run.method.features(run.state.params, run.state.extra, images)
+    alone = run.method.features(run.state.params, run.state.extra, images[:1])
+    for layer, single in zip(features, alone, strict=True):
+        if layer is not None:
+            assert layer.shape[0] == 8
+            assert np.isfinite(layer).all()
+            # In eval mode an image's features do not depend on the batch around it.
+            np.testing.assert_allclose(layer[:1], single, rtol=1e-4, atol=1e-5)
+            assert np.std(np.asarray(layer), axis=0).max() > 0
+
+
+def test_a_run_cut_in_two_equals_the_whole_bitwise(config, tmp_path):
+    run = set_up(config, 2)
+    whole, losses = advance(run, run.state, 6)
+    again = set_up(config, 2)
+    half, first = advance(again, again.state, 3)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(3, half, {})
+    checkpoints.close()
+    fresh = set_up(config, 2)
+    checkpoints = Checkpoints(tmp_path / "c")
+    restored = checkpoints.restore_latest(fresh.state)
+    checkpoints.close()
+    finished, second = advance(fresh, restored, 3)
+    assert_equal(finished, whole)
+    assert first + second == losses
+
+
+def test_streaming_from_the_host_equals_device_memory_bitwise(config):
+    resident, streamed = set_up(config, 2), set_up(config, 2, resident=False)
+    assert_equal(advance(resident, resident.state, 4), advance(streamed, streamed.state, 4))
+    streamed.batches.close()
+
+
+def test_one_two_and_four_devices_give_the_same_losses(config):
+    courses = []
+    for devices in (1, 2, 4):
+        run = set_up(config, devices)
+        courses.append(advance(run, run.state, 20)[1])
+    # Rounding differs with the order of sums, and a ReLU at zero can turn either way: hence not 1e-6.
+    np.testing.assert_allclose(courses[1], courses[0], rtol=1e-3)
+    np.testing.assert_allclose(courses[2], courses[0], rtol=1e-3)
+    np.testing.assert_allclose(courses[1][:2], courses[0][:2], rtol=1e-5)
+    np.testing.assert_allclose(courses[2][:2], courses[0][:2], rtol=1e-5)
