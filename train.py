@@ -63,8 +63,8 @@ def main() -> int:
             return train(run, state)
         except FloatingPointError as error:
             raise ValueError(
-                f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Try a lower --config.optimizer"
-                ".learning_rate, a longer .warmup or a .clip_norm, in a new run: --run=runs/NAME"
+                f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Lower --config.optimizer"
+                ".learning_rate, lengthen .warmup or set .clip_norm, in a new run: --run=runs/NAME"
             ) from error
         finally:
             run.batches.close()

@@ -1,6 +1,8 @@
 """What the commands share: flags with readable errors, and one line instead of a traceback for a user's mistake."""
 
+import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-DEBUG = flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.")
+flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.")
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -47,6 +49,7 @@ def _guarded(main: Callable[[], int | None]) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
+        _expect_recipe(argv)
         rest = flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         _fail(error)
@@ -55,9 +58,28 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
 
 
+def _expect_recipe(argv: list[str]) -> None:
+    """Raise ValueError when the file of --config does not exist, naming the recipes that do."""
+    given = next((word.split("=", 1)[1] for word in argv if word.startswith("--config=")), None)
+    if given and not Path(given.split(":")[0]).is_file():
+        known = sorted(str(path) for path in Path("configs").glob("*/*.py"))
+        close = difflib.get_close_matches(given, known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ValueError(f"There is no recipe {given}.{hint} Recipes: {', '.join(known)}")
+
+
 def _fail(error: Exception) -> NoReturn:
-    if DEBUG.present and DEBUG.value or "--debug" in sys.argv:
+    if "--debug" in sys.argv:
         traceback.print_exception(error)
-    message = " ".join(str(error).split()) or type(error).__name__
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_message(error)}", file=sys.stderr)
     sys.exit(2)
+
+
+def _message(error: Exception) -> str:
+    """One line. What ml_collections says of a field is put into words for somebody who has not read its code."""
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    if isinstance(error, KeyError | AttributeError):
+        return f"The config has no field {text}"
+    if number := re.match(r"flag --(\S+?)=(.*): (?:invalid literal for int|could not convert string to float)", text):
+        return f"--{number[1]} takes a number, not {number[2]!r}."
+    return text or type(error).__name__

@@ -12,7 +12,7 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder):
-    """Serves arrays in memory as a TFDS data set; TFDS encodes NumPy images with TensorFlow, so PNG bytes are made here."""
+    """Serves arrays in memory as a TFDS data set; as PNG bytes, for TFDS encodes NumPy images with TensorFlow."""
 
     VERSION = tfds.core.Version("1.0.0")
     SIDE: int

@@ -15,7 +15,7 @@ BUILT_IN = ("digits", "mnist5k")
 
 
 def splits(config: Any) -> tuple[Split, Split | None]:
-    """The training and test split of the TFDS data set `config.data.name` (TFDS's slicing such as train[:90%] works)."""
+    """The training and test split of the TFDS data set `config.data.name`; TFDS's slicing, train[:90%], works."""
     prepared = _prepared(config)
     known = prepared["splits"]
     test = config.test_split or next((name for name in ("test", "validation") if name in known), "")
@@ -48,13 +48,12 @@ def _split(config: Any, prepared: dict[str, Any], split: str) -> Split:
 
 
 def _prepared(config: Any) -> dict[str, Any]:
-    """Version, split sizes and class names, from a note beside the decoded arrays: importing TFDS takes half a second."""
+    """Version, split sizes and class names; from a note on disk if there is one, as importing TFDS takes long."""
     note = data_dir(config) / "sslx_decoded" / f"{config.name.replace('/', '_').replace(':', '_')}.json"
     if note.exists() and (facts := json.loads(note.read_text())) and Path(facts["folder"]).exists():
         return facts
     builder = _builder(config)
-    features = builder.info.features
-    label = features["label"] if "label" in features else None
+    label = dict(builder.info.features).get("label")
     facts = {
         "version": str(builder.version),
         "folder": str(builder.data_dir),
@@ -97,8 +96,8 @@ def _builder(config: Any) -> Any:
         ) from error
     if not builder.info.splits or builder.info.file_format.value != "array_record":
         raise ValueError(
-            f"{config.name} is not prepared as array_record in {root}. Prepare it once: pip install tensorflow-cpu, then python -c "
-            f"\"import tensorflow_datasets as tfds; tfds.builder('{config.name}', data_dir='{root}', "
+            f"{config.name} is not prepared as array_record in {root}. Prepare it once: pip install tensorflow-cpu, "
+            f"then python -c \"import tensorflow_datasets as tfds; tfds.builder('{config.name}', data_dir='{root}', "
             "file_format='array_record').download_and_prepare()\""
         )
     return builder

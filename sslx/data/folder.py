@@ -38,9 +38,7 @@ def splits(config: Any) -> tuple[Split, Split | None]:
             print(f"note: {root} has no test folder; {len(test)} of its images are held out for kNN and probes")
     classes = sorted({label for _, label in train})
     if classes == [""]:
-        print(
-            f"note: {root} has no class folders, so there are no labels; kNN and probes are off, label-free metrics stay on"
-        )
+        print(f"note: {root} has no class folders, so no labels: kNN and probes are off, label-free metrics stay on")
         return _split(f"{config.name}/train", train, None, config), None
     return (
         _split(f"{config.name}/train", train, classes, config),

@@ -30,7 +30,7 @@ class Split(NamedTuple):
 
     name: str
     identity: str
-    count: int
+    size: int  # images, before unreadable ones are left out
     classes: list[str] | None
     decode: Callable[[], Iterable[tuple[np.ndarray | str, int]]]  # (uint8 [H, W, C] or the reason why not, label)
 
@@ -90,7 +90,9 @@ def _decode(split: Split, config: Any, folder: Path) -> None:
 
 
 def _write_arrays(split: Split, config: Any, folder: Path) -> dict[str, Any]:
-    images, labels, skipped, digest = None, [], [], hashlib.sha256()
+    images, digest = None, hashlib.sha256()
+    labels: list[int] = []
+    skipped: list[str] = []
     for image, label in split.decode():
         if isinstance(image, str):
             if config.on_corrupt == "refuse":
@@ -100,7 +102,7 @@ def _write_arrays(split: Split, config: Any, folder: Path) -> dict[str, Any]:
             skipped.append(image)
             continue
         if images is None:
-            shape = (split.count, *image.shape)
+            shape = (split.size, *image.shape)
             _check_space(folder, int(np.prod(shape)))
             images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
         if image.shape != images.shape[1:]:

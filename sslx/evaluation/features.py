@@ -51,3 +51,12 @@ class Extractor:
             features = self._features(model, make(split_batch(batch.shape, batch.__getitem__, self._mesh), start))
             parts.append(jax.tree.map(lambda layer: np.asarray(layer)[:rows], features))  # noqa: B023
         return jax.tree.map(lambda *layers: np.concatenate(layers), *parts)
+
+
+def check_lidar(images: int, views: int, fields: str) -> None:
+    """Raise ValueError when LiDAR is not defined for so many images and views; `fields` names where they were set."""
+    if min(images, views) < 2:
+        raise ValueError(
+            f"LiDAR of {images} images with {views} views is not defined: it compares images, and views of one image. "
+            f"Both must be at least 2, and 1000 images with 10 views or more are better: {fields}"
+        )

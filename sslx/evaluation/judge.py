@@ -7,7 +7,7 @@ import numpy as np
 
 from metrics import feature_std, lidar, rankme, singular_values
 from sslx.data.sources import Source
-from sslx.evaluation.features import Extractor, Model
+from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
 from sslx.evaluation.linear_probe import PROTOCOLS, linear_probe
 
@@ -37,11 +37,8 @@ class Settings(NamedTuple):
             for name in given:
                 if name not in known:
                     raise ValueError(f"--{what} has {name!r}; it takes {', '.join(known)}.")
-        if "lidar" in self.metrics and min(self.lidar_images, self.lidar_views) < 2:
-            raise ValueError(
-                f"LiDAR of {self.lidar_images} images with {self.lidar_views} views is not defined: it compares images, and "
-                "views of one image, so both must be at least 2, for example --lidar_images=1000 --lidar_views=10"
-            )
+        if "lidar" in self.metrics:
+            check_lidar(self.lidar_images, self.lidar_views, "--lidar_images, --lidar_views")
 
 
 class Verdict(NamedTuple):
@@ -72,7 +69,7 @@ def judge(
                 values[f"{metric}/{layer}"] = LABEL_FREE[metric](features)
     if has_labels(train, test) and settings.probes:
         assert test is not None
-        split = [extractor.plain(model, np.asarray(source.images)).representation for source in (train, test)]
+        split = [np.asarray(extractor.plain(model, source.images).representation) for source in (train, test)]
         values |= probe(split[0], train.labels, split[1], test.labels, settings, details)
     return Verdict(step, values, singular_values(plain.representation), details)
 
@@ -125,21 +122,22 @@ def describe(settings: Settings, train: Source, test: Source | None) -> list[str
     count, few = (min(n, len(train.images)) for n in (settings.images, settings.lidar_images))
     name = train.facts["name"]
     lines = {
-        "lidar": f"LiDAR: n = {few} images of {name}, q = {settings.lidar_views} views of the method's own augmentation, "
+        "lidar": f"LiDAR: n = {few} images of {name}, q = {settings.lidar_views} views by the method's own recipe, "
         "delta 1e-4, eps 1e-7, denominators n-1 and n(q-1)",
         "rankme": f"RankMe: n = {count} images of {name} without augmentation, uncentred, eps 1e-7",
-        "feature_std": f"std: mean standard deviation of unit-length features times sqrt(d); n = {count} images of {name}",
+        "feature_std": f"std: mean standard deviation of unit-length features x sqrt(d); n = {count} images of {name}",
     }
     said = [line for metric, line in lines.items() if metric in settings.metrics]
     if has_labels(train, test) and settings.probes:
         assert test is not None
-        split = f"trained on {name} ({len(train.images)}), tested on {test.facts['name']} ({len(test.images)}), no augmentation"
+        split = f"{name} ({len(train.images)}) to {test.facts['name']} ({len(test.images)}), no augmentation"
         if "knn" in settings.probes:
             said.append(
                 f"kNN: representation, k = {min(20, len(train.images))}, cosine, weights exp(s / 0.07); {split}"
             )
         if "linear" in settings.probes:
             said.append(
-                f"linear: representation, protocol {settings.protocol}: {PROTOCOLS[settings.protocol].description}; {split}"
+                f"linear: representation, protocol {settings.protocol}: "
+                f"{PROTOCOLS[settings.protocol].description}; {split}"
             )
     return said

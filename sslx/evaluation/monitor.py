@@ -7,7 +7,7 @@ import numpy as np
 
 from metrics import feature_std, lidar, rankme
 from sslx.data.sources import Source
-from sslx.evaluation.features import Extractor, Model
+from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
 
 # Below these a representation is called collapsed; a healthy one has a rank above 2 from its first steps on.
@@ -19,18 +19,25 @@ class Monitor:
     """The same images, views and metrics every time, so that the values of a run can be compared."""
 
     def __init__(self, config: Any, extractor: Extractor, train: Source, test: Source | None, seed: int) -> None:
-        """`config` is `config.monitor`; the images are drawn once with `seed`."""
+        """`config` is `config.monitor`; the images are drawn once with `seed`. Raises ValueError as `check_lidar`."""
+        check_lidar(config.lidar_images, config.lidar_views, "config.monitor.lidar_images, config.monitor.lidar_views")
         generator = np.random.default_rng([seed, 1])
         self._config, self._extractor, self._seed = config, extractor, seed
-        self._train = _draw(generator, train, config.images)
-        self._test = _draw(generator, test, config.images) if test and test.labels is not None else None
+        chosen = generator.permutation(len(train.images))
+        self._plain, self._varied = (_take(train.images, chosen[:n]) for n in (config.images, config.lidar_images))
+        self._labels = self._test = None
+        if train.labels is not None and test and test.labels is not None:
+            asked = generator.permutation(len(test.images))[: config.images]
+            self._labels, self._test = (
+                train.labels[chosen[: config.images]],
+                (_take(test.images, asked), test.labels[asked]),
+            )
 
     def __call__(self, model: Model) -> dict[str, float]:
         """The metrics of `model`, by name, with `monitor_seconds`: what they cost."""
         started = time.perf_counter()
-        images, labels = self._train
-        features = self._extractor.plain(model, images)
-        views = self._extractor.views(model, images[: self._config.lidar_images], self._config.lidar_views, self._seed)
+        features = self._extractor.plain(model, self._plain)
+        views = self._extractor.views(model, self._varied, self._config.lidar_views, self._seed)
         values: dict[str, float] = {"width": features.representation.shape[1]}
         for layer in ("representation", "embedding"):
             plain, grouped = getattr(features, layer), getattr(views, layer)
@@ -38,17 +45,18 @@ class Monitor:
                 values[f"rankme/{layer}"] = rankme(plain)
                 values[f"lidar/{layer}"] = lidar(grouped)
                 values[f"feature_std/{layer}"] = feature_std(plain)
-        if self._test:
-            queries = self._extractor.plain(model, self._test[0]).representation
-            values["knn"] = knn_accuracy(
-                features.representation, labels, queries, self._test[1], k=min(20, len(labels))
-            )
+        if self._labels is not None and self._test is not None:
+            images, labels = self._test
+            queries = self._extractor.plain(model, images).representation
+            k = min(20, len(self._labels))
+            values["knn"] = knn_accuracy(features.representation, self._labels, queries, labels, k=k)
         return values | {"monitor_seconds": time.perf_counter() - started}
 
 
 def monitor_line(values: dict[str, float]) -> str:
     """One line such as: RankMe 12.3 of 64, LiDAR 30.1, feature std 0.71, kNN 93.1 % (0.8 s)."""
-    parts = [f"RankMe {values['rankme/representation']:.1f} of {values['width']}", f"LiDAR {values['lidar/representation']:.1f}"]
+    rank, lda_rank = values["rankme/representation"], values["lidar/representation"]
+    parts = [f"RankMe {rank:.1f} of {values['width']}", f"LiDAR {lda_rank:.1f}"]
     if "lidar/embedding" in values:
         parts.append(f"embedding's {values['rankme/embedding']:.1f} and {values['lidar/embedding']:.1f}")
     parts.append(f"feature std {values['feature_std/representation']:.3f}")
@@ -63,12 +71,14 @@ def collapse_warning(values: dict[str, float]) -> str:
         rank, std = values.get(f"rankme/{layer}"), values.get(f"feature_std/{layer}")
         if rank is not None and std is not None and (rank < COLLAPSED_RANK or std < COLLAPSED_STD):
             return (
-                f"warning: the {layer} collapses: RankMe {rank:.2f}, feature std {std:.4f}; almost all images look the same "
-                "to the encoder. The loss alone does not show it: lower the learning rate or lengthen the warm-up."
+                f"warning: the {layer} collapses: RankMe {rank:.2f}, feature std {std:.4f}; almost all images look the "
+                "same to the encoder, whatever the loss says. Lower the learning rate or lengthen the warm-up."
             )
     return ""
 
 
-def _draw(generator: np.random.Generator, source: Source, count: int) -> tuple[np.ndarray, np.ndarray | None]:
-    chosen = np.sort(generator.choice(len(source.images), min(count, len(source.images)), replace=False))
-    return np.asarray(source.images[chosen]), None if source.labels is None else source.labels[chosen]
+def _take(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    order = np.argsort(chosen)  # a mapped file is read from front to back
+    taken = np.empty((len(chosen), *images.shape[1:]), images.dtype)
+    taken[order] = images[chosen[order]]
+    return taken

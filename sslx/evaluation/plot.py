@@ -20,7 +20,7 @@ def plot(verdicts: list[Verdict], pixels: dict[str, float], title: str, path: Pa
     figure.suptitle(title)
     steps = [verdict.step for verdict in verdicts]
     names = list(verdicts[0].values)
-    for name in (name for name in ("linear", "knn") if name in names):
+    for name in (name for name in names if name in ("linear", "knn")):
         (line,) = left.plot(
             steps, [100 * v.values[name] for v in verdicts], marker="o", label=NAMES[name].removesuffix(" %")
         )

@@ -36,8 +36,8 @@ def selection(verdicts: list[Verdict]) -> list[str]:
             pick = max(trained, key=lambda verdict: verdict.values[name])
             rho, tau = _correlation([v.values[name] for v in trained], [v.values[target] for v in trained])
             lines.append(
-                f"Highest {_heading(name)}: step {pick.step} with {_cell(target, pick.values[target])}; over {len(trained)} "
-                f"checkpoints Spearman {rho:+.2f}, Kendall tau-b {tau:+.2f}."
+                f"Highest {_heading(name)}: step {pick.step} with {_cell(target, pick.values[target])}; over "
+                f"{len(trained)} checkpoints Spearman {rho:+.2f}, Kendall tau-b {tau:+.2f}."
             )
     return lines
 

@@ -61,7 +61,7 @@ class Method:
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """Cross-entropy over all images of the training split."""
         features, stats = self.encoder.apply(params["encoder"], extra["stats"], batch.views[0], train=True)
-        loss = diet_loss(features, params["head"], batch.index, label_smoothing=self.label_smoothing)
+        loss = diet_loss(features, params["head"], batch.indices, label_smoothing=self.label_smoothing)
         logs = {"nats_above_floor": loss - loss_floor(self.num_images, self.label_smoothing)}
         return loss, ({"stats": stats}, logs)
 

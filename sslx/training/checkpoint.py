@@ -24,7 +24,7 @@ class Checkpoints:
     """The checkpoints of one run folder."""
 
     def __init__(self, folder: Path, *, keep: str = "all", best: str = "") -> None:
-        """Open `folder`; with keep "latest+best", only the newest and the one with the highest monitored `best` stay."""
+        """Open `folder`; with keep "latest+best", only the newest stays, and that with the highest monitored `best`."""
         if keep not in KEEP:
             raise ValueError(f"config.checkpoint.keep is {keep!r}; it takes {' or '.join(KEEP)}.")
         policies = v1.training.preservation_policies
@@ -44,7 +44,7 @@ class Checkpoints:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
     def save(self, step: int, state: State, monitored: dict[str, float]) -> None:
-        """Start to save; the state may be donated as soon as this returns. Raises ValueError if the save before failed."""
+        """Start to save; the state may be donated as soon as this returns. Raises ValueError if a save failed."""
         self.wait()
         if step in self.steps():
             return
@@ -134,9 +134,9 @@ def _leaves(tree: Any) -> Iterator[tuple[Any, jax.Array]]:
     yield from jax.tree_util.tree_leaves_with_path(tree)
 
 
-def _bytes(leaf: jax.Array) -> memoryview:
+def _bytes(leaf: jax.Array) -> Any:
     local = leaf if leaf.is_fully_addressable else leaf.addressable_data(0)
-    return memoryview(np.ascontiguousarray(local).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(local).reshape(-1).view(np.uint8)
 
 
 def _first_line(error: Exception) -> str:

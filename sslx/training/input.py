@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ class Input:
     def __init__(self, images: np.ndarray, seed: int, batch_size: int, mesh: Mesh, *, resident_bytes: float) -> None:
         """`images` is uint8 [N, H, W, C], possibly mapped from a file."""
         self.resident = images.nbytes <= resident_bytes
-        self._images = replicate(np.asarray(images), mesh) if self.resident else images
+        self._images: Any = replicate(np.asarray(images), mesh) if self.resident else images
         self._order: Callable[[int], np.ndarray] = lambda step: order(
             seed, step, num_images=len(images), batch_size=batch_size
         )

@@ -19,10 +19,10 @@ Logs = dict[str, Array]  # scalars to be logged
 
 
 class Batch(NamedTuple):
-    """One training batch: a float32 [B, S, S, C] array per crop of `Views`, and each image's index [B]."""
+    """One training batch: a float32 [B, S, S, C] array per crop of `Views`, and the images' indices [B]."""
 
     views: tuple[Array, ...]
-    index: Array
+    indices: Array
 
 
 class Features(NamedTuple):
@@ -57,7 +57,7 @@ class Method(Protocol):
 def load_method(config: Any, num_images: int) -> Method:
     """The method of a resolved config.
 
-    `config.method.name` is a file in `sslx/methods/`, or the dotted name of any importable module with a class `Method`.
+    `config.method.name` is a file in `sslx/methods/`, or the dotted name of a module of yours with a class `Method`.
     Raises ValueError for an unknown name or field, with what exists.
     """
     fields = dict(config.method)

@@ -42,7 +42,7 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
 
 
 def decays(params: Any, config: Any) -> Any:
-    """For each parameter, whether it decays: its path matches no `no_decay`, and it has `decay_min_ndim` axes or more."""
+    """Which parameters decay: those with `decay_min_ndim` axes or more whose path does not match `no_decay`."""
     excluded = _pattern(config.no_decay)
 
     def decide(path: Any, leaf: Any) -> bool:
@@ -58,9 +58,7 @@ def describe_decay(params: Any, config: Any) -> list[str]:
     kept = [path_name(path) for (path, _), flag in zip(leaves, flags, strict=True) if not flag]
     size = sum(leaf.size for _, leaf in leaves)
     held = sum(leaf.size for (_, leaf), flag in zip(leaves, flags, strict=True) if not flag)
-    lines = [
-        f"parameters: {size:,} in {len(leaves)} tensors; weight decay {config.weight_decay:g} on {size - held:,} of them"
-    ]
+    lines = [f"parameters: {size:,} in {len(leaves)} tensors; weight decay {config.weight_decay:g} on {size - held:,}"]
     if kept:
         lines.append(f"  no decay: {', '.join(kept[:4])}{f' and {len(kept) - 4} more' if len(kept) > 4 else ''}")
     return lines

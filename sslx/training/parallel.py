@@ -27,7 +27,7 @@ def start(devices: int, batch_size: int) -> Mesh:
     wanted = devices or max(
         n for n in range(1, cores + 1) if batch_size % n == 0 and n * CPU_IMAGES_PER_DEVICE <= max(batch_size, 16)
     )
-    if not jax.distributed.is_initialized() and jax.config.jax_num_cpu_devices <= 1:
+    if not jax.distributed.is_initialized() and jax.config.read("jax_num_cpu_devices") <= 1:
         jax.config.update("jax_num_cpu_devices", wanted)
     found = jax.devices()
     _expect_gpu()
@@ -47,7 +47,7 @@ def start(devices: int, batch_size: int) -> Mesh:
 
 def _expect_gpu() -> None:
     there = any(Path(path).exists() for path in ("/dev/nvidia0", "/proc/driver/nvidia/version"))
-    if there and jax.default_backend() == "cpu" and "cpu" not in (jax.config.jax_platforms or ""):
+    if there and jax.default_backend() == "cpu" and "cpu" not in (jax.config.read("jax_platforms") or ""):
         raise ValueError(
             "This machine has an NVIDIA GPU, but the installed JAX runs on the CPU only. "
             'Install the GPU build: pip install "jax[cuda13]" (or cuda12). To stay on the CPU: JAX_PLATFORMS=cpu'
@@ -67,4 +67,5 @@ def replicated_like(tree: Any, mesh: Mesh) -> Any:
 
 def split_batch(shape: tuple[int, ...], rows: Callable[[slice], np.ndarray], mesh: Mesh) -> jax.Array:
     """A global array of `shape` split over the mesh along its first axis; each process makes only its own `rows`."""
-    return jax.make_array_from_callback(shape, NamedSharding(mesh, PartitionSpec(AXIS)), lambda index: rows(index[0]))
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    return jax.make_array_from_callback(shape, sharding, lambda index: rows(index[0] if index else slice(None)))

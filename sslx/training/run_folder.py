@@ -65,7 +65,8 @@ def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     if names:
         differences = "; ".join(f"{name} is {there.get(name)!r} there, {here.get(name)!r} here" for name in names)
         raise ValueError(
-            f"{folder} holds a run that differs: {differences}. Choose another folder with --run=runs/NAME, or the old values."
+            f"{folder} holds a run that differs: {differences}. "
+            "Choose another folder with --run=runs/NAME, or the old values."
         )
 
 

@@ -46,7 +46,7 @@ class Durations:
 def learning_rate(config: Any, durations: Durations, batch_size: int) -> optax.Schedule:
     """The schedule of `config.optimizer`, for step 0, 1, ...: linear warm-up, then a cosine per step.
 
-    Step 0 has the rate `warmup_start * peak`; with 0 the first update changes nothing, as in SimCLR's and VICReg's code.
+    Step 0 has the rate `warmup_start * peak`; with 0 the first update changes nothing, as in SimCLR and VICReg.
     Raises ValueError when the warm-up fills the whole run.
     """
     peak = config.learning_rate * (batch_size / config.reference_batch if config.reference_batch else 1.0)

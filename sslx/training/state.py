@@ -30,19 +30,19 @@ def init_state(method: Method, optimizer: optax.GradientTransformation, key: Arr
 def make_step(
     method: Method, optimizer: optax.GradientTransformation, schedule: optax.Schedule, seed: int, *, resident: bool
 ) -> Callable[[State, Array, Array], tuple[State, Logs]]:
-    """The training step `(state, images, index) -> (state, logs)`; the state's buffers are reused for the new one.
+    """The training step `(state, images, indices) -> (state, logs)`; the state's buffers are reused for the new one.
 
-    `index` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C] when it is `resident` in
+    `indices` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C] when it is `resident` in
     device memory, else the batch's own [B, H, W, C].
     """
 
-    def step(state: State, images: Array, index: Array) -> tuple[State, Logs]:
+    def step(state: State, images: Array, indices: Array) -> tuple[State, Logs]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         view_key, loss_key = jax.random.split(key)
-        views = training_views(view_key, images[index] if resident else images, method.views)
+        views = training_views(view_key, images[indices] if resident else images, method.views)
 
         def loss(params: Params) -> tuple[Array, tuple[Extra, Logs]]:
-            return method.loss(params, state.extra, Batch(views, index), loss_key, state.step)
+            return method.loss(params, state.extra, Batch(views, indices), loss_key, state.step)
 
         (value, (extra, logs)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)

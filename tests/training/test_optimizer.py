@@ -55,7 +55,7 @@ def test_decay_is_chosen_by_path_and_by_axes(config):
     config.decay_min_ndim, config.no_decay = 2, "^head"
     assert decays(params, config) == {"encoder": {"conv": True, "bn": {"scale": False}}, "head": False}
     text = "\n".join(describe_decay(params, config))
-    assert "on 9 of them" in text
+    assert "weight decay 0.05 on 9" in text
     assert "encoder/bn/scale, head" in text
 
 
