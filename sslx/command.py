@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,10 @@ def cache_compilations() -> None:
 
 
 def _guarded(main: Callable[[], int | None]) -> None:
-    logging.set_verbosity(logging.ERROR)  # Orbax reports every file it writes
+    if "--debug" not in sys.argv:
+        # Orbax logs every file, and a failed save at length and in its own thread; `Checkpoints` says it in one line.
+        logging.set_verbosity(logging.FATAL)
+        threading.excepthook = lambda _: None
     try:
         sys.exit(main() or 0)
     except KeyboardInterrupt:
@@ -77,9 +81,10 @@ def _fail(error: Exception) -> NoReturn:
 
 def _message(error: Exception) -> str:
     """One line. What ml_collections says of a field is put into words for somebody who has not read its code."""
-    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
-    if isinstance(error, KeyError | AttributeError):
-        return f"The config has no field {text}"
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError | AttributeError) and (field := re.search(r"\w+", text)):
+        nearest = re.search(r'Did you mean "(\w+)"', text)
+        return f"The config has no field {field[0]!r}." + (f" Did you mean {nearest[1]!r}?" if nearest else "")
     if number := re.match(r"flag --(\S+?)=(.*): (?:invalid literal for int|could not convert string to float)", text):
         return f"--{number[1]} takes a number, not {number[2]!r}."
     return text or type(error).__name__

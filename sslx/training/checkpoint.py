@@ -4,6 +4,7 @@ A checkpoint holds two items, `model` (params and extra) and `optimizer`, so tha
 Orbax notices neither flipped bytes nor an empty step folder; therefore every leaf's CRC-32 is saved beside it.
 """
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,9 +94,13 @@ class Checkpoints:
             raise ValueError(f"checkpoint {step} in {self._folder} is damaged: {_first_line(error)}") from error
 
     def close(self) -> None:
-        """Wait for the save under way and free the writer."""
-        self.wait()
-        self._orbax.close()
+        """Wait for the save under way and free the writer; raises ValueError when that save failed."""
+        try:
+            self.wait()
+        finally:
+            # Orbax raises here once more what `wait` has already reported.
+            with contextlib.suppress(Exception):
+                self._orbax.close()
 
     def _load(self, step: int, item: str, like: Any) -> Any:
         loaded = self._orbax.load_checkpointables(step, {item: like})[item]

@@ -23,11 +23,13 @@ def start(devices: int, batch_size: int) -> Mesh:
     `devices` 0 takes all accelerators, or on CPU one device per core as far as the batch divides.
     Raises ValueError when the batch cannot be split, or when a GPU is there that JAX does not see.
     """
+    if devices < 0:
+        raise ValueError(f"config.devices is {devices}. Use 0 for all devices, or their number.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = devices or max(
         n for n in range(1, cores + 1) if batch_size % n == 0 and n * CPU_IMAGES_PER_DEVICE <= max(batch_size, 16)
     )
-    if not jax.distributed.is_initialized() and jax.config.read("jax_num_cpu_devices") <= 1:
+    if not jax.distributed.is_initialized() and jax.config.values["jax_num_cpu_devices"] <= 1:
         jax.config.update("jax_num_cpu_devices", wanted)
     found = jax.devices()
     _expect_gpu()
@@ -47,7 +49,7 @@ def start(devices: int, batch_size: int) -> Mesh:
 
 def _expect_gpu() -> None:
     there = any(Path(path).exists() for path in ("/dev/nvidia0", "/proc/driver/nvidia/version"))
-    if there and jax.default_backend() == "cpu" and "cpu" not in (jax.config.read("jax_platforms") or ""):
+    if there and jax.default_backend() == "cpu" and "cpu" not in (jax.config.values["jax_platforms"] or ""):
         raise ValueError(
             "This machine has an NVIDIA GPU, but the installed JAX runs on the CPU only. "
             'Install the GPU build: pip install "jax[cuda13]" (or cuda12). To stay on the CPU: JAX_PLATFORMS=cpu'

@@ -32,8 +32,8 @@ def make_step(
 ) -> Callable[[State, Array, Array], tuple[State, Logs]]:
     """The training step `(state, images, indices) -> (state, logs)`; the state's buffers are reused for the new one.
 
-    `indices` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C] when it is `resident` in
-    device memory, else the batch's own [B, H, W, C].
+    `indices` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C] when it is `resident`
+    in device memory, else the batch's own [B, H, W, C].
     """
 
     def step(state: State, images: Array, indices: Array) -> tuple[State, Logs]:

@@ -1,0 +1,257 @@
+"""train.py and eval.py end to end: what they write, how they resume, and what they say to a mistake."""
+
+import json
+import re
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.commands import LIGHT, RECIPE, SHORT, run, start, train
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(cache, tmp_path_factory):
+    """A finished run and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, train(cache, folder, "--config.log.every=5 steps")
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def final_checkpoint(folder: Path) -> dict:
+    """The CRC-32 of every leaf of the last checkpoint."""
+    return json.loads((folder / "checkpoints/20/_CHECKPOINT_METADATA").read_text())["custom_metadata"]["crc32"]
+
+
+def test_a_run_says_what_it_does_and_keeps_a_record(finished):
+    folder, output = finished
+    assert re.search(
+        r"step  5/20  loss \d\.\d+ \(.* nats above floor\)  \d+ images/s  eta 0:\d\d  input wait \d+%", output
+    )
+    assert re.search(r"at step 0: RankMe .* of 16, LiDAR .*, feature std .*, kNN .*%", output)
+    assert f"python eval.py --run={folder}" in output
+    lines = records(folder / "metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [5, 10, 15, 20]
+    assert [line["step"] for line in lines if "lidar/representation" in line] == list(range(0, 21, 2))
+    assert all(line["monitor_seconds"] > 0 for line in lines if "knn" in line)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["method"]["name"] == "diet"
+    assert config["batch_size"] == 64
+    environment = records(folder / "environment.jsonl")[0]
+    assert environment["packages"]["jax"]
+    assert "cpu" in environment["devices"][0]
+    data = json.loads((folder / "data.json").read_text())
+    assert data["train"]["count"] == 1437
+    assert len(data["train"]["hash"]) == 16
+
+
+def test_a_finished_run_is_not_trained_again(finished, cache):
+    assert "is complete" in train(cache, finished[0])
+
+
+def test_eval_judges_every_checkpoint(finished, cache):
+    folder = finished[0]
+    output = run(cache, "eval.py", f"--run={folder}", "--lidar_images=120", "--lidar_views=3", "--images=300")
+    assert "raw pixels" in output
+    assert "0 (untrained)" in output
+    assert "n = 120 images of digits/train, q = 3 views" in output
+    lines = records(folder / "eval.jsonl")
+    assert [line["step"] for line in lines] == list(range(0, 21, 2))
+    for line in lines:
+        assert line["settings"]["lidar_views"] == 3
+        assert 1 <= line["lidar/representation"] <= 16.1
+        assert 1 <= line["rankme/representation"] <= 16.1
+        assert 0.1 < line["linear"] <= 1
+        assert 0.1 < line["knn"] <= 1
+    assert (folder / "eval.md").read_text().count("\n|") == 14
+    assert np.asarray(Image.open(folder / "eval.png")).std() > 10
+    output = run(cache, "eval.py", f"--run={folder}", "--checkpoint=last", "--metrics=rankme", "--probe=")
+    assert "20" in output
+    assert "LiDAR" not in output
+    assert len(records(folder / "eval.jsonl")) == 12
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(finished, cache, tmp_path):
+    folder = tmp_path / "run"
+    words = (
+        "train.py",
+        RECIPE,
+        f"--run={folder}",
+        *SHORT,
+        *LIGHT,
+        "--config.log.every=1 steps",
+        "--config.checkpoint.every=100%",
+    )
+    process = start(cache, *words)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("step  3/20"):
+            process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.CTRL_C_EVENT)
+            break
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, "".join(lines) + rest
+    stopped = int(re.search(r"saved at step (\d+) of 20\. The same command goes on", rest)[1])
+    assert 3 <= stopped < 20
+    output = run(cache, *words)
+    assert f"going on from step {stopped}" in output
+    assert [line["step"] for line in records(folder / "metrics.jsonl") if "loss" in line] == list(range(1, 21))
+    assert final_checkpoint(folder) == final_checkpoint(finished[0])
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(finished, cache, tmp_path):
+    """SIGKILL at random moments, while saving too: each restart goes on, and the last state is the same to the bit."""
+    generator = np.random.default_rng(0)
+    folder, kills, output = tmp_path / "run", 0, ""
+    words = ("train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, "--config.checkpoint.every=1 steps")
+    while "done: 20 steps" not in output:
+        process = start(cache, *words)
+        first = process.stdout.readline()
+        assert first, "the process died by itself"
+        if kills < 20:
+            while "from s" not in first:  # training from scratch, going on from step
+                first = process.stdout.readline()
+                assert first, "the process died by itself"
+            time.sleep(generator.uniform(0, 1.2))
+            process.kill()
+            kills += process.poll() is None or process.wait() != 0
+        output = process.communicate(timeout=120)[0]
+    assert kills == 20, f"the run was over after {kills} kills"
+    assert final_checkpoint(folder) == final_checkpoint(finished[0])
+
+
+def test_a_full_disk_while_saving_is_explained_and_loses_nothing(cache, tmp_path):
+    folder = tmp_path / "run"
+    train(cache, folder, "--config.duration=20 steps", "--config.checkpoint.every=10 steps")
+    newest = folder / "checkpoints/20"
+    for path in sorted(newest.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    newest.rmdir()
+
+    def no_room() -> None:  # no file may grow beyond 20 kB
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    output = train(cache, folder, "--config.checkpoint.every=10 steps", expect=2, preexec_fn=no_room)
+    assert "Step 20 could not be saved" in output
+    assert "The last good checkpoint is step 10" in output
+    assert "Traceback" not in output
+    assert "going on from step 10" in train(cache, folder, "--config.checkpoint.every=10 steps")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(cache, tmp_path):
+    words = ("--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1e30", "--config.monitor.every=0 steps")
+    output = train(cache, tmp_path / "run", *words, expect=2)
+    step = int(re.search(r"became non-finite in step (\d+)\. The last good checkpoint is step (\d+)", output)[1])
+    assert 1 < step <= 6
+    saved = [int(path.name) for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdigit()]
+    assert max(saved) < step
+
+
+def test_a_flat_folder_trains_and_is_judged_without_labels(cache, tmp_path):
+    images = tmp_path / "photos"
+    images.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(80):
+        Image.fromarray(generator.integers(0, 256, (12, 12), np.uint8)).save(images / f"{number}.png")
+    words = (f"--config.data.name=folder:{images}", "--config.data.channels=1", "--config.log.tensorboard=True")
+    output = train(cache, tmp_path / "run", *words)
+    assert output.count("no labels") == 1
+    assert "kNN 1" not in output
+    assert list((tmp_path / "run/tensorboard").iterdir())
+    output = run(
+        cache, "eval.py", f"--run={tmp_path / 'run'}", "--checkpoint=last", "--lidar_images=50", "--lidar_views=4"
+    )
+    assert "no labels" in output
+    assert "linear" not in output.split("note:")[-1].split("written")[0].replace("no linear probe", "")
+
+
+MISTAKES = {
+    "no recipe": ((), r"--config is missing: say which recipe"),
+    "missing recipe": (("--config=configs/digits/diett.py",), r"no recipe .*Did you mean configs/digits/diet\.py\?"),
+    "unknown field": (
+        (RECIPE, "--config.optimizer.learning_rat=1"),
+        r"no field 'learning_rat'\. Did you mean 'learning_rate'\?",
+    ),
+    "unknown method field": ((RECIPE, "--config.method.smoothing=1"), r"no field 'smoothing'"),
+    "wrong type": ((RECIPE, "--config.batch_size=many"), r"--config\.batch_size takes a number, not 'many'"),
+    "unknown flag": ((RECIPE, "--rnu=x"), r"Unknown command line flag 'rnu'\. Did you mean: run"),
+    "stray word": ((RECIPE, "digits"), r"'digits' is not understood"),
+    "unknown method": ((RECIPE, "--config.method.name=dite"), r"Did you mean 'diet'\? sslx/methods has: diet, simclr"),
+    "unknown model": ((RECIPE, "--config.model.variant=resnet19"), r"variant='resnet19' is not allowed: use one of"),
+    "unknown optimizer": ((RECIPE, "--config.optimizer.name=adam"), r"it takes adamw, sgd, lars"),
+    "unknown data": ((RECIPE, "--config.data.name=digit"), r"no data set 'digit'.*Did you mean 'digits'\?"),
+    "large batch": ((RECIPE, "--config.batch_size=2000"), r"batch_size is 2000, but .* has 1437 images"),
+    "odd batch": ((RECIPE, "--config.devices=3"), r"128 cannot be split evenly over 3 devices.*batch_size=126 or 129"),
+    "no duration": ((RECIPE, "--config.duration=long"), r"'long' is no duration"),
+    "long warm-up": ((RECIPE, "--config.optimizer.warmup=900 epochs"), r"Shorten --config\.optimizer\.warmup"),
+    "bad crop": ((RECIPE, "--config.views.crop.area=(0.5,2.0)"), r"area must be \(low, high\) with 0 < low"),
+    "too few views": ((RECIPE, "--config.monitor.lidar_views=1"), r"LiDAR of 200 images with 1 views is not defined"),
+    "bad keep": ((RECIPE, "--config.checkpoint.keep=some"), r"config\.checkpoint\.keep is 'some'"),
+}
+
+
+def assert_one_line(output: str, message: str) -> None:
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, output
+    assert re.search(message, errors[0]), errors[0]
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_clear_line_and_exit_code_2(mistake, cache, tmp_path):
+    words, message = MISTAKES[mistake]
+    assert_one_line(run(cache, "train.py", f"--run={tmp_path / 'run'}", *words, expect=2), message)
+
+
+def test_bad_images_get_one_clear_line(cache, tmp_path):
+    folder = tmp_path / "images/cat"
+    folder.mkdir(parents=True)
+    words = ("train.py", RECIPE, f"--run={tmp_path / 'run'}", f"--config.data.name=folder:{folder.parent}")
+    assert_one_line(run(cache, *words, expect=2), r"There are no images in .*images")
+    (folder / "broken.png").write_bytes(b"not an image")
+    assert_one_line(run(cache, *words, expect=2), r"broken\.png cannot be read as an image.*on_corrupt=skip")
+
+
+def test_another_config_in_the_same_folder_is_refused_with_what_differs(finished, cache):
+    before = (finished[0] / "config.json").read_bytes()
+    output = train(cache, finished[0], "--config.optimizer.learning_rate=0.5", expect=2)
+    assert_one_line(output, r"differs: optimizer\.learning_rate is 0\.001 there, 0\.5 here\. Choose another folder")
+    assert (finished[0] / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), r"--run is missing"),
+        (("--run=runs/none",), r"runs/none is no run folder"),
+        (("--run=FINISHED", "--metrics=lidra"), r"--metrics has 'lidra'; it takes lidar"),
+        (("--run=FINISHED", "--protocol=sgd"), r"--protocol has 'sgd'; it takes"),
+        (("--run=FINISHED", "--checkpoint=7"), r"--checkpoint is '7'; it takes all, last, or one of 0, 2, 4"),
+        (("--run=FINISHED", "--lidar_views=1"), r"LiDAR of 1000 images with 1 views is not defined.*--lidar_views"),
+        (("--run=FINISHED", "--lidar_images=1"), r"LiDAR of 1 images"),
+    ],
+)
+def test_mistakes_of_eval(words, message, finished, cache):
+    words = [word.replace("FINISHED", str(finished[0])) for word in words]
+    assert_one_line(run(cache, "eval.py", *words, expect=2), message)
+
+
+@pytest.mark.parametrize("name", ["train.py", "eval.py"])
+def test_help_shows_a_command_to_copy(name, cache):
+    output = run(cache, name, "--help", expect=1)  # absl's exit code of --help
+    assert f"python {name} --" in output
+    assert "--run" in output
