@@ -8,7 +8,6 @@ Writes a table (eval.md), a picture (eval.png) and the numbers with their settin
 """
 
 import json
-import warnings
 from pathlib import Path
 
 import jax
@@ -57,8 +56,7 @@ def main() -> None:
     params, extra = method.init(jax.random.key(config.seed), (1, size, size, train.images.shape[-1]))
     like = parallel.replicated_like({"params": params, "extra": extra}, mesh)
     verdicts = []
-    with jax.set_mesh(mesh), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}")
+    with jax.set_mesh(mesh):
         checkpoints = Checkpoints(folder / "checkpoints")
         extractor = Extractor(method, mesh, config.evaluation.batch_size)
         pixels = judge_pixels(train, test, settings)

@@ -1,6 +1,6 @@
 """How much the folded, planar form of `sslx.data.augment` saves: the SimCLR view, made in three ways.
 
-Run `python benchmarks/augmentation.py`. Each way makes crop, flip, colour jitter with exact HSV hue, gray and blur:
+Run `python -m benchmarks.augmentation`. Each way makes crop, flip, colour jitter with exact HSV hue, gray and blur:
 
 - `sslx`: crop, flip and blur folded into two matrices per image, colour on separate planes;
 - `op by op`: the same operations in JAX as one would first write them: `scale_and_translate`, `rgb_to_hsv` and back, a
@@ -14,21 +14,17 @@ sslx, so that a busy machine slows both sides alike. The ratios are the result; 
 import colorsys
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from sslx.data.augment import augment  # noqa: E402
-from sslx.data.recipe import Crop  # noqa: E402
+from sslx.data.augment import augment
+from sslx.data.recipe import Crop
 
 SIZES = (32, 96)
 ROUNDS = 15

@@ -6,24 +6,21 @@ runs them in a new random order, each after one untimed step of its own, so that
 Printed: seconds to lower and to compile, the median step, and the median of the per-round ratios to plain on the same
 number of devices and to plain on one.
 
-    python benchmarks/convolution.py --variant=resnet18 --width=64 --batch=128 --rounds=6
-    python benchmarks/convolution.py --variant=resnet_tiny
+    python -m benchmarks.convolution --variant=resnet18 --width=64 --batch=128 --rounds=6
+    python -m benchmarks.convolution --variant=resnet_tiny
 """
 
 import argparse
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import jax
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 2)
 

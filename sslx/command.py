@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,9 +41,11 @@ def cache_compilations() -> None:
 
 def _guarded(main: Callable[[], int | None]) -> None:
     if "--debug" not in sys.argv:
-        # Orbax logs every file, and a failed save at length and in its own thread; `Checkpoints` says it in one line.
+        # Orbax logs every file, and a failed save at length, in its own threads; `Checkpoints` says it in one line.
         logging.set_verbosity(logging.FATAL)
         threading.excepthook = lambda _: None
+        sys.unraisablehook = lambda _: None
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", flush=True)
     try:
         sys.exit(main() or 0)
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.model.variant = "resnet_tiny"
     config.method = ConfigDict({"name": "diet", "label_smoothing": 0.8})
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
-    config.views = ConfigDict({"crop": common.crop(8, area=(0.3, 1.0), flip=0.0, erase=0.25)})
+    config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0, erase=0.25)})
     config.optimizer.warmup = "5 epochs"
     config.monitor.lidar_images = 200
     config.evaluation.lidar_images = 1000

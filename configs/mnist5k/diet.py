@@ -17,7 +17,8 @@ def get_config() -> ConfigDict:
     config.model.variant = "resnet_tiny"
     config.method = ConfigDict({"name": "diet", "label_smoothing": 0.8})
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
-    config.views = ConfigDict({"crop": common.crop(14, area=(0.3, 1.0), flip=0.0, erase=0.25)})
+    config.views = ConfigDict({"crop": common.crop(14, area=(0.4, 1.0), flip=0.0, erase=0.25)})
+    config.optimizer.learning_rate = 3e-3
     config.optimizer.warmup = "5 epochs"
     config.log.every = "2 epochs"
     return config

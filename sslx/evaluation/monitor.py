@@ -1,6 +1,7 @@
 """Is the representation alive? Label-free metrics and kNN on fixed images during training, with the current weights."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ class Monitor:
         for layer in ("representation", "embedding"):
             plain, grouped = getattr(features, layer), getattr(views, layer)
             if plain is not None:
-                values[f"rankme/{layer}"] = rankme(plain)
-                values[f"lidar/{layer}"] = lidar(grouped)
-                values[f"feature_std/{layer}"] = feature_std(plain)
+                values[f"rankme/{layer}"] = _measure(rankme, plain)
+                values[f"lidar/{layer}"] = _measure(lidar, grouped)
+                values[f"feature_std/{layer}"] = _measure(feature_std, plain)
         if self._labels is not None and self._test is not None:
             images, labels = self._test
             queries = self._extractor.plain(model, images).representation
@@ -75,6 +76,15 @@ def collapse_warning(values: dict[str, float]) -> str:
                 "same to the encoder, whatever the loss says. Lower the learning rate or lengthen the warm-up."
             )
     return ""
+
+
+def _measure(metric: Callable[[Any], float], features: Any) -> float:
+    """The metric, or NaN with a warning where it is not defined: a monitor must not end the run it watches."""
+    try:
+        return metric(features)
+    except ValueError as error:
+        print(f"warning: {error}", flush=True)
+        return float("nan")
 
 
 def _take(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:

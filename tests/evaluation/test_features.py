@@ -1,0 +1,122 @@
+import jax
+import numpy as np
+import pytest
+
+from metrics import lidar
+from sslx.data.sources import Source
+from sslx.data.views import metric_view, plain_view
+from sslx.evaluation.features import Extractor
+from sslx.evaluation.monitor import Monitor, collapse_warning, monitor_line
+from tests.methods.harness import IMAGES, recipe, set_up
+
+
+@pytest.fixture(scope="module")
+def simclr():
+    run = set_up(recipe("simclr"), 4)
+    return run, {"params": run.state.params, "extra": run.state.extra}
+
+
+def test_features_do_not_depend_on_the_batch_or_the_devices(simclr):
+    run, model = simclr
+    expected = run.method.features(model["params"], model["extra"], plain_view(IMAGES[:21], run.method.views.crops[0]))
+    for batch_size in (8, 512):  # 21 images: padded to batches of 8, and to one of 24
+        features = Extractor(run.method, run.mesh, batch_size).plain(model, IMAGES[:21])
+        for layer, wanted in zip(features, expected, strict=True):
+            assert layer.shape == wanted.shape
+            np.testing.assert_allclose(layer, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_the_views_are_the_methods_own_and_stay_with_their_image(simclr):
+    run, model = simclr
+    views = Extractor(run.method, run.mesh, 512).views(model, IMAGES[:12], 3, seed=5)
+    assert views.representation.shape == (12, 3, run.method.encoder.width)
+    assert views.embedding.shape == (12, 3, 64)
+    key = jax.random.fold_in(jax.random.key(5), 0)
+    for j in range(3):
+        images = metric_view(key, IMAGES[:12], run.method.views, j)
+        wanted = run.method.features(model["params"], model["extra"], images).representation
+        np.testing.assert_allclose(views.representation[:, j], wanted, rtol=1e-3, atol=1e-4)
+    again = Extractor(run.method, run.mesh, 512).views(model, IMAGES[:12], 3, seed=6)
+    assert not np.allclose(views.representation, again.representation)
+
+
+def test_reading_features_leaves_the_model_as_it_was(simclr):
+    run, model = simclr
+    before = jax.device_get(model)
+    Extractor(run.method, run.mesh, 32).views(model, IMAGES, 2, seed=0)
+    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(model))
+
+
+def source(images: np.ndarray, labels: np.ndarray | None) -> Source:
+    return Source(images, labels, {"name": "test"})
+
+
+def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
+    run, model = simclr
+    config = recipe("simclr").monitor
+    config.images, config.lidar_images, config.lidar_views = 40, 90, 2
+    labels = np.arange(96) % 3
+    monitor = Monitor(
+        config, Extractor(run.method, run.mesh, 64), source(IMAGES, labels), source(IMAGES, labels), seed=0
+    )
+    first, second = monitor(model), monitor(model)
+    assert first.pop("monitor_seconds") > 0
+    second.pop("monitor_seconds")
+    assert first == second
+    layers, metrics = ("representation", "embedding"), ("rankme", "lidar", "feature_std")
+    assert set(first) == {"width", "knn", *(f"{metric}/{layer}" for metric in metrics for layer in layers)}
+    unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    assert "knn" not in unlabelled
+    assert unlabelled["lidar/representation"] == first["lidar/representation"]
+    assert "RankMe" in monitor_line(unlabelled)
+
+
+def test_too_few_views_are_refused_before_anything_runs(simclr):
+    run, _ = simclr
+    config = recipe("simclr").monitor
+    config.lidar_views = 1
+    with pytest.raises(ValueError, match=r"1 views is not defined.*config\.monitor\.lidar_views"):
+        Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)
+
+
+def test_a_collapsed_representation_is_called_so(simclr):
+    """An encoder whose features are one constant plus a little noise, against a healthy one."""
+    run, model = simclr
+    config = recipe("simclr").monitor
+    config.lidar_images = 90
+
+    class Collapsed:
+        views = run.method.views
+
+        def features(self, params, extra, images):
+            features = run.method.features(params, extra, images)
+            return features._replace(representation=100.0 + 1e-3 * features.representation)
+
+    healthy = Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    collapsed = Monitor(config, Extractor(Collapsed(), run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    assert collapse_warning(healthy) == ""
+    assert "the representation collapses: RankMe 1.0" in collapse_warning(collapsed)
+
+
+def test_a_metric_that_is_not_defined_does_not_end_the_run(simclr, capsys):
+    run, model = simclr
+    config = recipe("simclr").monitor
+    config.lidar_images = 90
+
+    class Broken:
+        views = run.method.views
+
+        def features(self, params, extra, images):
+            features = run.method.features(params, extra, images)
+            return features._replace(representation=features.representation * float("nan"))
+
+    values = Monitor(config, Extractor(Broken(), run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    assert np.isnan(values["lidar/representation"])
+    assert "warning: " in capsys.readouterr().out
+    assert collapse_warning(values) == ""
+
+
+def test_lidar_of_the_harness_is_within_its_bounds(simclr):
+    run, model = simclr
+    views = Extractor(run.method, run.mesh, 512).views(model, IMAGES, 4, seed=0)
+    assert 1 < lidar(views.representation) <= run.method.encoder.width + 0.1
