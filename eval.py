@@ -47,7 +47,7 @@ def main() -> None:
     command.cache_compilations()
     settings = read_settings(config)
     settings.check()
-    mesh = parallel.start(0, config.evaluation.batch_size)
+    mesh = parallel.start()
     train, test = sources.load(config.data)
     if not has_labels(train, test):
         print("note: no labels or no test split, so no kNN and no linear probe")

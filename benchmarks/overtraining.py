@@ -2,15 +2,16 @@
 
 python -m benchmarks.overtraining [--run=FOLDER] [--config.FIELD=VALUE ...]
 
-Trains (or resumes) the digits recipe for 200 epochs at three times its rate, and looks at every checkpoint from four sides:
-  test      probe trained on the features of the pretraining images, judged on unseen images, for the L2 that a held-out
-            fifth of the pretraining images chooses
-  strong L2 the same with the grid's strongest L2: if the probe were merely overfitting, this would repair it
-  seen      accuracy on the held-out fifth: images that the probe has not seen, but DIET has
-  unseen    probe trained on one half of the unseen images and judged on the other, both ways; beside it, the same with
-            equally many pretraining images in place of the training half
-and prints how far apart seen and unseen images lie: a classifier's accuracy (0.5: none) at telling whether an image took
-part in pretraining, from its features, cross-validated on equally many of both.
+Trains (or resumes) the digits recipe for 200 epochs at three times its rate, and prints for every checkpoint
+  test              probe trained on the features of the pretraining images and judged on unseen images, for the L2 that
+                    a held-out fifth of the pretraining images chooses
+  strong L2         the same with a hundred times the usual L2: would repair a probe that merely overfits
+  seen              accuracy on that fifth: images that the probe has not seen, but DIET has
+  unseen            probe trained on one half of the unseen images and judged on the other, both ways
+  same number seen  the same with equally many pretraining images in place of the training half
+  kNN               as eval.py
+  member?           accuracy of telling from the features whether an image took part in pretraining (0.5: chance)
+  RankMe seen, unseen
 """
 
 import subprocess
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     folder = Path(RUN.value)
     config = read_config(folder)
-    mesh = parallel.start(0, config.batch_size)
+    mesh = parallel.start()
     train, test = sources.load(config.data)
     method = load_method(config, len(train.images))
     size = method.views.crops[0].size

@@ -17,28 +17,25 @@ AXIS = "data"
 CPU_IMAGES_PER_DEVICE = 16  # below it a CPU device's share of the batch is too small to be worth the collectives
 
 
-def start(devices: int, batch_size: int) -> Mesh:
-    """The mesh of this run; must be the first use of JAX's devices.
+def start(devices: int = 0, batch_size: int | None = None) -> Mesh:
+    """The mesh of this process's run; must be the first use of JAX's devices.
 
-    `devices` 0 takes all accelerators, or on CPU one device per core as far as the batch divides.
+    `devices` 0 takes all accelerators, or on CPU one device per core as far as a given batch divides.
     Raises ValueError when the batch cannot be split, or when a GPU is there that JAX does not see.
     """
     if devices < 0:
         raise ValueError(f"config.devices is {devices}. Use 0 for all devices, or their number.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = devices or max(
-        n for n in range(1, cores + 1) if batch_size % n == 0 and n * CPU_IMAGES_PER_DEVICE <= max(batch_size, 16)
-    )
+    cpu_devices = devices or _cpu_devices(batch_size)
     if not jax.distributed.is_initialized() and jax.config.values["jax_num_cpu_devices"] <= 1:
-        jax.config.update("jax_num_cpu_devices", wanted)
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
     found = jax.devices()
     _expect_gpu()
     if devices > len(found):
         raise ValueError(
-            f"config.devices is {devices}, but JAX has {len(found)}: {found[0].device_kind}. Use 0 for all of them."
+            f"config.devices is {devices}, but JAX has {len(found)}: {found[0].device_kind}. Use 0 for all."
         )
-    count = devices or (wanted if found[0].platform == "cpu" and jax.process_count() == 1 else len(found))
-    if batch_size % count:
+    count = devices or (cpu_devices if found[0].platform == "cpu" and jax.process_count() == 1 else len(found))
+    if batch_size and batch_size % count:
         lower = max(batch_size // count, 1) * count
         raise ValueError(
             f"batch_size {batch_size} cannot be split evenly over {count} devices. "
@@ -47,13 +44,25 @@ def start(devices: int, batch_size: int) -> Mesh:
     return Mesh(np.asarray(found[:count]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def _cpu_devices(batch_size: int | None) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not batch_size:
+        return cores
+    enough = max(batch_size // CPU_IMAGES_PER_DEVICE, 1)
+    return max(count for count in range(1, min(cores, enough) + 1) if batch_size % count == 0)
+
+
 def _expect_gpu() -> None:
     there = any(Path(path).exists() for path in ("/dev/nvidia0", "/proc/driver/nvidia/version"))
-    if there and jax.default_backend() == "cpu" and "cpu" not in (jax.config.values["jax_platforms"] or ""):
+    if there and jax.default_backend() == "cpu" and not _cpu_is_wanted():
         raise ValueError(
             "This machine has an NVIDIA GPU, but the installed JAX runs on the CPU only. "
             'Install the GPU build: pip install "jax[cuda13]" (or cuda12). To stay on the CPU: JAX_PLATFORMS=cpu'
         )
+
+
+def _cpu_is_wanted() -> bool:
+    return "cpu" in (jax.config.values["jax_platforms"] or "")
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
