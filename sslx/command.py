@@ -1,6 +1,7 @@
 """What the commands share: flags with readable errors, and one line instead of a traceback for a user's mistake."""
 
 import difflib
+import gc
 import os
 import re
 import sys
@@ -40,6 +41,7 @@ def cache_compilations() -> None:
 
 
 def _guarded(main: Callable[[], int | None]) -> None:
+    gc.set_threshold(50_000)  # tracing a step makes a million small objects, and nearly all of them stay
     if "--debug" not in sys.argv:
         # Orbax logs every file, and a failed save at length, in its own threads; `Checkpoints` says it in one line.
         logging.set_verbosity(logging.FATAL)

@@ -36,8 +36,11 @@ class Checkpoints:
         self._best = best
         self._saving: tuple[int, Any] | None = None
         self._folder = folder
+        context = v1.Context()
+        # Slicing every small leaf so that each device writes a part costs more than it saves.
+        context.array.saving.min_slice_bytes_for_replica_parallel = 2**20
         self._orbax = v1.training.Checkpointer(
-            folder.resolve(), preservation_policy=policy, cleanup_tmp_directories=True
+            folder.resolve(), context=context, preservation_policy=policy, cleanup_tmp_directories=True
         )
 
     def steps(self) -> list[int]:

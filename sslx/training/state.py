@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sslx.data.views import training_views
@@ -24,7 +24,7 @@ def init_state(method: Method, optimizer: optax.GradientTransformation, key: Arr
     """A fresh state for images of `shape` [1, S, S, C]."""
     params, extra = method.init(key, shape)
     # Compiled as one program: leaf by leaf, the optimizer's zeros cost a dispatch each.
-    return State(jnp.zeros((), jnp.int32), params, extra, jax.jit(optimizer.init)(params))
+    return State(np.zeros((), np.int32), params, extra, jax.jit(optimizer.init)(params))
 
 
 def make_step(
