@@ -2,7 +2,7 @@
 
 python -m benchmarks.overtraining [--run=FOLDER] [--config.FIELD=VALUE ...]
 
-Trains (or resumes) the digits recipe for 200 epochs at three times its rate, and prints for every checkpoint
+Trains (or resumes) the digits recipe for 200 epochs instead of 50, and prints for every checkpoint
   test              probe trained on the features of the pretraining images and judged on unseen images, for the L2 that
                     a held-out fifth of the pretraining images chooses
   strong L2         the same with a hundred times the usual L2: would repair a probe that merely overfits
@@ -37,7 +37,7 @@ from sslx.training.method import load_method
 from sslx.training.run_folder import read_config
 
 RUN = flags.DEFINE_string("run", "runs/digits-diet-long", "The run's folder.")
-LONG = ("--config.duration=200 epochs", "--config.optimizer.learning_rate=0.003", "--config.monitor.every=0 steps")
+LONG = ("--config.duration=200 epochs", "--config.monitor.every=0 steps")
 
 
 def classifier(strength: float):

@@ -100,3 +100,16 @@ def crop(size: int, **changes: object) -> ConfigDict:
     recipe.std = (1.0,)
     recipe.update(changes)
     return recipe
+
+
+def diet_crop(size: int, strength: int, **changes: object) -> ConfigDict:
+    """DIET's augmentation of strength 1 (crop, flip), 2 (also colour) or 3 (also blur and erasing)."""
+    if strength not in (1, 2, 3):
+        raise ValueError(f"The strength of DIET's augmentation is {strength!r}; it takes 1, 2 or 3.")
+    recipe = crop(size)
+    if strength >= 2:
+        recipe.update(jitter=0.3, hue=0.2, gray=0.2)
+    if strength >= 3:
+        recipe.update(blur=0.2, blur_kernel=3, blur_sigma=(1.0, 2.0), erase=0.25)
+    recipe.update(changes)
+    return recipe

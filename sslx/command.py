@@ -86,7 +86,8 @@ def _fail(error: Exception) -> NoReturn:
 
 def _message(error: Exception) -> str:
     """One line. What ml_collections says of a field is put into words for somebody who has not read its code."""
-    text = " ".join(str(error).split())
+    head, _, trace = str(error).partition("Traceback (most recent call last):")
+    text = " ".join((head + trace.strip().split("\n")[-1]).split())  # a recipe that fails brings its own traceback
     if isinstance(error, KeyError | AttributeError) and (field := re.search(r"\w+", text)):
         nearest = re.search(r'Did you mean "(\w+)"', text)
         return f"The config has no field {field[0]!r}." + (f" Did you mean {nearest[1]!r}?" if nearest else "")

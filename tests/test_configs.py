@@ -1,0 +1,61 @@
+"""Every recipe builds its method, and its fields are those of the code."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+import pytest
+
+from configs import common
+from sslx.data.views import Crop
+from sslx.training.method import load_method
+from sslx.training.optimizer import make_optimizer
+from sslx.training.schedule import Durations, learning_rate
+
+RECIPES = sorted(str(path.with_suffix("")).replace("/", ".") for path in Path("configs").glob("*/*.py"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_builds_its_method_and_optimizer(name):
+    module = importlib.import_module(name)
+    config = module.get_config()
+    method = load_method(config, 1000)
+    assert config.method.name == name.rsplit(".", 1)[1]
+    durations = Durations(config.duration, 20, config.batch_size)
+    make_optimizer(config.optimizer, learning_rate(config.optimizer, durations, config.batch_size))
+    assert durations.steps(config.monitor.every) > 0
+    assert config.monitor.lidar_images > method.encoder.width, "LiDAR cannot exceed the number of images"
+    assert f"python train.py --config={name.replace('.', '/')}.py" in module.__doc__
+
+
+def test_the_configs_crop_has_the_fields_and_defaults_of_the_code():
+    assert common.crop(32).to_dict() == dataclasses.asdict(Crop(32))
+
+
+def test_diets_three_strengths_are_cumulative():
+    one, two, three = (Crop(**common.diet_crop(32, strength)) for strength in (1, 2, 3))
+    assert (one.area, one.flip, one.jitter, one.blur, one.erase) == ((0.08, 1.0), 0.5, 0, 0, 0)
+    assert (two.jitter, two.hue, two.gray, two.blur, two.erase) == (0.3, 0.2, 0.2, 0, 0)
+    assert (three.jitter, three.blur, three.blur_kernel, three.blur_sigma, three.erase) == (
+        0.3,
+        0.2,
+        3,
+        (1.0, 2.0),
+        0.25,
+    )
+    with pytest.raises(ValueError, match="it takes 1, 2 or 3"):
+        common.diet_crop(32, 4)
+
+
+def test_an_unknown_method_or_field_names_the_nearest():
+    config = importlib.import_module("configs.digits.diet").get_config()
+    config.method.unlock()
+    config.method.label_smothing = 0.1
+    with pytest.raises(ValueError, match="config.method has no field 'label_smothing'. Did you mean 'label_smoothing'"):
+        load_method(config, 10)
+    config.method = {"name": "dite"}
+    with pytest.raises(ValueError, match="Did you mean 'diet'"):
+        load_method(config, 10)
+    config.method = {"name": "no_such_package.method"}
+    with pytest.raises(ValueError, match="which is no method here"):
+        load_method(config, 10)
