@@ -5,8 +5,8 @@ Orbax notices neither flipped bytes nor an empty step folder; therefore every le
 """
 
 import contextlib
+import math
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 from orbax.checkpoint import v1
 
 from sslx.training.optimizer import path_name
-from sslx.training.parallel import replicated_like
 from sslx.training.state import State
 
 KEEP = ("all", "latest+best")
@@ -33,7 +32,7 @@ class Checkpoints:
         if keep == "latest+best":
             highest = policies.BestN(get_metric_fn=lambda m: m[best], n=1, keep_checkpoints_without_metrics=False)
             policy = policies.AnyPreservationPolicy([policies.LatestN(1), highest])
-        self._best = best
+        self._best, self._keep_best = best, policy is not None
         self._saving: tuple[int, Any] | None = None
         self._folder = folder
         context = v1.Context()
@@ -48,12 +47,15 @@ class Checkpoints:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
     def save(self, step: int, state: State, monitored: dict[str, float]) -> None:
-        """Start to save; the state may be donated as soon as this returns. Raises ValueError if a save failed."""
+        """Start to save; the state may be donated as soon as this returns.
+
+        Raises ValueError if the save before failed, or if the value that marks the best is not monitored.
+        """
         self.wait()
         if step in self.steps():
             return
         items = {"model": {"params": state.params, "extra": state.extra}, "optimizer": state.optimizer}
-        metrics = {self._best: float(monitored[self._best])} if self._best in monitored else None
+        metrics = self._best_of(monitored)
         sums = {name: checksums(item) for name, item in items.items()}
         try:
             answer = self._orbax.save_checkpointables_async(
@@ -74,19 +76,28 @@ class Checkpoints:
             raise self._failure(step, error) from error
 
     def restore_latest(self, like: State) -> State | None:
-        """The newest undamaged state, placed as the arrays of `like`; None when there is none.
+        """The newest undamaged state, placed as the arrays of `like`; None when nothing was saved yet.
 
-        A damaged step is named, and its folder renamed so that training can write that step again.
+        Damaged steps above it are named, and their folders renamed so that training can write those steps again.
+        Raises ValueError when there are checkpoints and none can be read: then more than a file is wrong.
         """
+        damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
                 model = self._load(step, "model", {"params": like.params, "extra": like.extra})
                 optimizer = self._load(step, "optimizer", like.optimizer)
             except Exception as error:  # a damaged step can fail in any layer of the reader
-                self._set_aside(step, error)
+                damaged[step] = _first_line(error)
                 continue
+            self._set_aside(damaged)
             stepped = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
             return State(stepped, model["params"], model["extra"], optimizer)
+        if damaged:
+            step, reason = next(iter(damaged.items()))
+            raise ValueError(
+                f"None of the {len(damaged)} checkpoints in {self._folder} can be read; of step {step}: {reason}. If "
+                "the code or a package has changed since, go back to what environment.jsonl names, or use another --run."
+            )
         return None
 
     def restore_model(self, step: int, like: Any) -> Any:
@@ -114,10 +125,18 @@ class Checkpoints:
                 raise ValueError(f"the checksum of {item}/{name} is wrong or missing")
         return loaded
 
-    def _set_aside(self, step: int, error: Exception) -> None:
-        print(f"warning: checkpoint {step} is damaged and set aside as damaged-{step}: {_first_line(error)}")
-        (self._folder / str(step)).rename(self._folder / f"damaged-{step}")
-        self._orbax.reload()
+    def _set_aside(self, damaged: dict[int, str]) -> None:
+        for step, reason in damaged.items():
+            print(f"warning: checkpoint {step} is damaged and set aside as damaged-{step}: {reason}")
+            (self._folder / str(step)).rename(self._folder / f"damaged-{step}")
+        if damaged:
+            self._orbax.reload()
+
+    def _best_of(self, monitored: dict[str, float]) -> dict[str, float] | None:
+        if self._keep_best and monitored and self._best not in monitored:
+            raise ValueError(f"config.checkpoint.best is {self._best!r}; monitored are: {', '.join(monitored)}.")
+        value = float(monitored.get(self._best, math.nan))
+        return {self._best: value} if math.isfinite(value) else None
 
     def _failure(self, step: int, error: Exception) -> ValueError:
         good = [saved for saved in self.steps() if saved != step]
@@ -130,16 +149,7 @@ class Checkpoints:
 
 def checksums(tree: Any) -> dict[str, int]:
     """CRC-32 of every leaf's bytes, by path."""
-    return {path_name(path): zlib.crc32(_bytes(leaf)) for path, leaf in _leaves(tree)}
-
-
-def abstract_model(state: State, mesh: jax.sharding.Mesh) -> Any:
-    """What `restore_model` needs to know of a state: shapes, dtypes and placement."""
-    return replicated_like({"params": state.params, "extra": state.extra}, mesh)
-
-
-def _leaves(tree: Any) -> Iterator[tuple[Any, jax.Array]]:
-    yield from jax.tree_util.tree_leaves_with_path(tree)
+    return {path_name(path): zlib.crc32(_bytes(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _bytes(leaf: jax.Array) -> Any:

@@ -184,7 +184,8 @@ train, test = sources.load(config)
 assert train.images.shape == (1437, 8, 8, 1) and len(test.images) == 360
 pixels = lambda images: sorted(image.tobytes() for image in images)
 original = np.round(load_digits().images * 255 / 16).astype(np.uint8)
-assert pixels(original[:1437]) == pixels(train.images[..., 0]) and pixels(original[1437:]) == pixels(test.images[..., 0])
+assert pixels(original[:1437]) == pixels(train.images[..., 0])
+assert pixels(original[1437:]) == pixels(test.images[..., 0])
 assert "tensorflow" not in sys.modules
 assert sources.load(config)[0].facts == train.facts
 config.train_split, config.test_split = "train[:100]", "test[50%:]"

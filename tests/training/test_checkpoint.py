@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 from sslx.training import parallel
-from sslx.training.checkpoint import Checkpoints, abstract_model
+from sslx.training.checkpoint import Checkpoints
 from sslx.training.state import State
 
 
@@ -39,6 +39,11 @@ def saved(tmp_path):
 
 def like(devices: int = 2) -> State:
     return state_of(3, devices)
+
+
+def abstract(devices: int):
+    state = like()
+    return parallel.replicated_like({"params": state.params, "extra": state.extra}, mesh_of(devices))
 
 
 def expected(step: int) -> State:
@@ -92,19 +97,37 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(saved, damage,
     again.close()
 
 
+def test_when_no_checkpoint_can_be_read_nothing_is_set_aside_and_nothing_overwritten(saved):
+    """As after a change of the code: the run must not start afresh over a good one."""
+    checkpoints = Checkpoints(saved)
+    changed = like()._replace(optimizer={"another": jnp.zeros(3)})
+    with pytest.raises(ValueError, match=r"None of the 3 checkpoints .* can be read; of step 15.*--run"):
+        checkpoints.restore_latest(changed)
+    assert checkpoints.steps() == [5, 10, 15]
+    assert_same(checkpoints.restore_latest(like()), expected(15))
+    checkpoints.close()
+
+
+def test_a_best_that_is_not_monitored_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", keep="latest+best", best="lidr")
+    with pytest.raises(ValueError, match=r"config\.checkpoint\.best is 'lidr'; monitored are: lidar, knn"):
+        checkpoints.save(1, like(), {"lidar": 1.0, "knn": 0.5})
+    checkpoints.close()
+
+
 def test_evaluation_refuses_a_damaged_model(saved):
     flip(data_files(saved / "10" / "model")[-1])
     checkpoints = Checkpoints(saved)
     with pytest.raises(ValueError, match="checkpoint 10 in .* is damaged"):
-        checkpoints.restore_model(10, abstract_model(like(), mesh_of(2)))
-    model = checkpoints.restore_model(5, abstract_model(like(), mesh_of(4)))
+        checkpoints.restore_model(10, abstract(2))
+    model = checkpoints.restore_model(5, abstract(4))
     np.testing.assert_array_equal(model["params"]["w"], state_of(5).params["w"])
     checkpoints.close()
 
 
 def test_latest_and_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path / "c", keep="latest+best", best="lidar")
-    for step, value in ((1, 3.0), (2, 9.0), (3, 4.0), (4, 5.0)):
+    for step, value in ((1, 3.0), (2, 9.0), (3, 4.0), (4, float("nan"))):
         checkpoints.save(step, like(), {"lidar": value})
     checkpoints.save(5, like(), {})
     checkpoints.close()
@@ -124,7 +147,7 @@ def test_the_saved_state_is_the_one_given_although_its_buffers_are_reused(tmp_pa
     checkpoints.close()
     again = Checkpoints(tmp_path / "c")
     for step, model in wanted.items():
-        restored = again.restore_model(step, abstract_model(like(), mesh_of(2)))
+        restored = again.restore_model(step, abstract(2))
         np.testing.assert_array_equal(restored["params"]["w"], model.params["w"])
     again.close()
 
