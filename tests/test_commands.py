@@ -4,7 +4,6 @@ import json
 import re
 import resource
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -84,28 +83,24 @@ def test_eval_judges_every_checkpoint(finished, cache):
     assert len(records(folder / "eval.jsonl")) == 12
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(finished, cache, tmp_path):
+def test_ctrl_c_and_sigterm_save_and_the_same_command_goes_on(finished, cache, tmp_path):
     folder = tmp_path / "run"
-    words = (
-        "train.py",
-        RECIPE,
-        f"--run={folder}",
-        *SHORT,
-        *LIGHT,
-        "--config.log.every=1 steps",
-        "--config.checkpoint.every=100%",
-    )
-    process = start(cache, *words)
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("step  3/20"):
-            process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.CTRL_C_EVENT)
-            break
-    rest = process.communicate(timeout=120)[0]
-    assert process.returncode == 130, "".join(lines) + rest
-    stopped = int(re.search(r"saved at step (\d+) of 20\. The same command goes on", rest)[1])
-    assert 3 <= stopped < 20
+    rarely = ("--config.log.every=1 steps", "--config.checkpoint.every=100%")
+    words = ("train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, *rarely)
+    stopped = 0
+    for number, step in ((signal.SIGTERM, 3), (signal.SIGINT, 9)):
+        process = start(cache, *words)
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(f"step {step:2}/20"):
+                process.send_signal(number)
+                break
+        rest = "".join(lines) + process.communicate(timeout=120)[0]
+        assert process.returncode == 130, rest
+        assert (f"going on from step {stopped}" if stopped else "training from scratch") in rest
+        stopped = int(re.search(r"saved at step (\d+) of 20\. The same command goes on", rest)[1])
+        assert step <= stopped < 20
     output = run(cache, *words)
     assert f"going on from step {stopped}" in output
     assert [line["step"] for line in records(folder / "metrics.jsonl") if "loss" in line] == list(range(1, 21))

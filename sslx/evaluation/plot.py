@@ -44,7 +44,8 @@ def plot(verdicts: list[Verdict], pixels: dict[str, float], title: str, path: Pa
     for verdict in shown:
         spectrum = np.maximum(verdict.spectrum, 1e-12)
         right.semilogy(np.arange(1, len(spectrum) + 1), spectrum / spectrum.sum(), label=f"step {verdict.step}")
-    right.set(xlabel="rank", ylabel="singular value / sum", ylim=(1e-6, 1.5))
+    right.set(xlabel="rank", ylabel="singular value / sum")
+    right.set_ylim(bottom=max(right.get_ylim()[0], 1e-6))
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:

@@ -96,7 +96,7 @@ class Checkpoints:
             step, reason = next(iter(damaged.items()))
             raise ValueError(
                 f"None of the {len(damaged)} checkpoints in {self._folder} can be read; of step {step}: {reason}. If "
-                "the code or a package has changed since, go back to what environment.jsonl names, or use another --run."
+                "the code or a package has changed since, go back to environment.jsonl, or use another --run."
             )
         return None
 

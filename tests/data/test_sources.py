@@ -199,3 +199,36 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_any_prepared_tfds_data_set_is_read_by_its_name(tmp_path):
+    """Prepared in one process by a builder that the other, which loads it, does not know."""
+    prepare = f"""
+import numpy as np, tensorflow_datasets as tfds
+from PIL import Image
+class ToyColours(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("2.1.0")
+    def _info(self):
+        features = {{"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["a", "b"])}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+    def _split_generators(self, dl):
+        return {{"train": self._generate_examples(8), "validation": self._generate_examples(4)}}
+    def _generate_examples(self, count):
+        for i in range(count):
+            yield i, {{"image": Image.new("RGB", (20 + i, 16), (i * 9, 0, 255)), "label": i % 2}}
+ToyColours(data_dir={str(tmp_path)!r}, file_format="array_record").download_and_prepare()
+"""
+    load = f"""
+from configs import common
+from sslx.data import sources
+config = common.get_config().data
+config.dir, config.name, config.image_size = {str(tmp_path)!r}, "toy_colours", 12
+train, test = sources.load(config)
+assert train.images.shape == (8, 12, 12, 3) and test.images.shape == (4, 12, 12, 3)
+for source in (train, test):
+    assert all((image[6, 6] == (9 * round(image[6, 6, 0] / 9), 0, 255)).all() for image in source.images)
+    assert [round(image[6, 6, 0] / 9) % 2 for image in source.images] == source.labels.tolist()
+assert train.facts["classes"] == ["a", "b"] and test.facts["name"] == "toy_colours/validation"
+"""
+    for program in (prepare, load):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
