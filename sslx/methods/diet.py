@@ -11,6 +11,7 @@ After training W is dropped.
 import math
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -21,6 +22,7 @@ from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 
 def diet_loss(features: Array, head: Array, index: Array, *, label_smoothing: float) -> Array:
     """Mean cross-entropy of features [B, D] against rows `index` [B] of the head [N, D], over all N classes."""
+    chex.assert_rank([features, head, index], [2, 2, 1])
     log_probability = jax.nn.log_softmax(features @ head.T)
     own = jnp.take_along_axis(log_probability, index[:, None], axis=1)
     return -jnp.mean((1 - label_smoothing) * own[:, 0] + label_smoothing * jnp.mean(log_probability, axis=1))

@@ -9,6 +9,7 @@ kernels N(0, 0.01). Both views pass the network as one batch, so BatchNorm sees 
 
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +20,8 @@ from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 
 def nt_xent(z1: Array, z2: Array, *, temperature: float) -> Array:
     """Normalised temperature-scaled cross-entropy of projections [B, k] of two views, as the mean over 2B anchors."""
+    chex.assert_rank([z1, z2], 2)
+    chex.assert_equal_shape([z1, z2])
     z = jnp.concatenate([z1, z2])
     # As torch's F.normalize with its 1e-12, but with a zero instead of a NaN as the gradient at a zero vector.
     z = z * jax.lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=1, keepdims=True), 1e-24))
