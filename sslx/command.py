@@ -51,7 +51,8 @@ def _guarded(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main() or 0)
     except KeyboardInterrupt:
-        sys.exit("interrupted; run the same command again to go on from the last checkpoint")
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError) as error:
         _fail(error)
 

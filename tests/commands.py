@@ -26,26 +26,25 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, **own}
 
 
-def start(cache: Path, *words: object, **options: object) -> subprocess.Popen[str]:
-    """A command running in the background, its output in one pipe."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        env=environment(cache),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **options,
-    )
+def start(cache: Path, *words: object, file_blocks: int = 0) -> subprocess.Popen[str]:
+    """A command running in the background, its output in one pipe; no file of its may grow beyond `file_blocks` kB."""
+    command = [sys.executable, *map(str, words)]
+    if file_blocks:
+        command = ["bash", "-c", f'ulimit -f {file_blocks}; exec "$@"', "bash", *command]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment(cache), stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
-def run(cache: Path, *words: object, expect: int = 0, **options: object) -> str:
+def run(cache: Path, *words: object, expect: int = 0, file_blocks: int = 0) -> str:
     """What a command prints; fails unless it ends with `expect`."""
-    process = start(cache, *words, **options)
+    process = start(cache, *words, file_blocks=file_blocks)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == expect, f"exit code {process.returncode}\n{output}"
     return output
 
 
-def train(cache: Path, folder: Path, *words: object, **options: object) -> str:
+def train(cache: Path, folder: Path, *words: object, expect: int = 0, file_blocks: int = 0) -> str:
     """A short training run in `folder`."""
-    return run(cache, "train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, *words, **options)
+    return run(
+        cache, "train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, *words, expect=expect, file_blocks=file_blocks
+    )
