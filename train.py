@@ -1,12 +1,10 @@
 """Pretrain an image encoder without labels.
 
   python train.py --config=configs/digits/diet.py
-  python train.py --config=configs/mnist5k/simclr.py --run=runs/cold --config.method.temperature=0.1
-  python train.py --config=configs/mnist5k/diet.py --run=runs/mine --config.data.name=folder:PATH
+  python train.py --config=configs/mnist5k/simclr.py --run=runs/mine --config.data.name=folder:PATH
 
-Run the same command again to go on where a run stopped; Ctrl-C saves first.
+Run the same command again to go on where a run stopped; Ctrl-C saves first. Then judge it with eval.py.
 Every field that --config.FIELD=VALUE can change stands in configs/common.py and in the recipe.
-Then judge the run: python eval.py --run=runs/NAME
 """
 
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from ml_collections import ConfigDict, config_flags
 from sslx import command
 from sslx.data import sources
 from sslx.data.order import steps_per_epoch
-from sslx.evaluation.features import Extractor
+from sslx.evaluation.features import Extractor, Model
 from sslx.evaluation.monitor import Monitor, collapse_warning, monitor_line
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
@@ -32,7 +30,7 @@ from sslx.training.method import load_method
 from sslx.training.optimizer import describe_decay, make_optimizer
 from sslx.training.run_folder import open_run
 from sslx.training.schedule import Durations, learning_rate
-from sslx.training.state import State, init_state, make_step
+from sslx.training.state import State, init_state, make_step, model_of
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, a file such as configs/digits/diet.py.")
 RUN = flags.DEFINE_string("run", None, "The run's folder; without it runs/DATASET-METHOD, after the recipe.")
@@ -109,7 +107,7 @@ def train(run: Run, state: State) -> int:
         return 0
     print(f"going on from step {start}" if start else "training from scratch")
     if not start:
-        run.checkpoints.save(0, state, look(run, state) if every["monitor"] else {})
+        run.checkpoints.save(0, state, {})
     meter = Meter(start)
     with Interrupt() as interrupt:
         for done in range(start + 1, total + 1):
@@ -121,9 +119,11 @@ def train(run: Run, state: State) -> int:
                 values = meter.averages(run.config.batch_size)
                 print(progress_line(done, total, values, run.config.batch_size), flush=True)
                 run.log.write(done, values)
+            if done == 1 and every["monitor"]:  # only now, so that the first step does not wait for it
+                meter.exclude(look(run, 0, run.checkpoints.restore_model(0, model_of(state)))["monitor_seconds"])
             if due["monitor"] or due["checkpoint"] or interrupt.asked:
                 meter.flush()  # a state that is not finite is never saved
-                monitored = look(run, state) if due["monitor"] else {}
+                monitored = look(run, done, model_of(state)) if due["monitor"] else {}
                 if due["checkpoint"] or interrupt.asked:
                     run.checkpoints.save(done, state, monitored)
                 meter.restart()
@@ -136,9 +136,9 @@ def train(run: Run, state: State) -> int:
     return 0
 
 
-def look(run: Run, state: State) -> dict[str, float]:
-    """The monitor's values of a state, shown and logged; with a warning when the representation has collapsed."""
-    step, values = int(state.step), run.monitor({"params": state.params, "extra": state.extra})
+def look(run: Run, step: int, model: Model) -> dict[str, float]:
+    """The monitor's values of a model, shown and logged; with a warning when the representation has collapsed."""
+    values = run.monitor(model)
     print(f"  at step {step}: {monitor_line(values)}", flush=True)
     run.log.write(step, values)
     if step and (warning := collapse_warning(values)):

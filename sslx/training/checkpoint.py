@@ -15,7 +15,7 @@ import numpy as np
 from orbax.checkpoint import v1
 
 from sslx.training.optimizer import path_name
-from sslx.training.state import State
+from sslx.training.state import State, model_of
 
 KEEP = ("all", "latest+best")
 
@@ -54,7 +54,7 @@ class Checkpoints:
         self.wait()
         if step in self.steps():
             return
-        items = {"model": {"params": state.params, "extra": state.extra}, "optimizer": state.optimizer}
+        items = {"model": model_of(state), "optimizer": state.optimizer}
         metrics = self._best_of(monitored)
         sums = {name: checksums(item) for name, item in items.items()}
         try:
@@ -84,7 +84,7 @@ class Checkpoints:
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
-                model = self._load(step, "model", {"params": like.params, "extra": like.extra})
+                model = self._load(step, "model", model_of(like))
                 optimizer = self._load(step, "optimizer", like.optimizer)
             except Exception as error:  # a damaged step can fail in any layer of the reader
                 damaged[step] = _first_line(error)
@@ -102,6 +102,7 @@ class Checkpoints:
 
     def restore_model(self, step: int, like: Any) -> Any:
         """Params and extra of `step`, placed as `like`; raises ValueError when it is damaged."""
+        self.wait()
         try:
             return self._load(step, "model", like)
         except Exception as error:  # as above

@@ -65,6 +65,10 @@ class Meter:
         self._flushed += len(values)
         self._done += values
 
+    def exclude(self, seconds: float) -> None:
+        """Leave so much time out of the speed of this interval: it was not spent on steps."""
+        self._started += seconds
+
     def averages(self, batch_size: int) -> dict[str, float]:
         """Means since the last call, with images per second and the fraction of time spent waiting for input."""
         self.flush()

@@ -20,6 +20,11 @@ class State(NamedTuple):
     optimizer: Any
 
 
+def model_of(state: State) -> dict[str, Any]:
+    """What evaluation needs of a state, and what a checkpoint holds as its item `model`."""
+    return {"params": state.params, "extra": state.extra}
+
+
 def init_state(method: Method, optimizer: optax.GradientTransformation, key: Array, shape: tuple[int, ...]) -> State:
     """A fresh state for images of `shape` [1, S, S, C]."""
     params, extra = method.init(key, shape)
