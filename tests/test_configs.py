@@ -53,9 +53,10 @@ def test_an_unknown_method_or_field_names_the_nearest():
     config.method.label_smothing = 0.1
     with pytest.raises(ValueError, match="config.method has no field 'label_smothing'. Did you mean 'label_smoothing'"):
         load_method(config, 10)
-    config.method = {"name": "dite"}
-    with pytest.raises(ValueError, match="Did you mean 'diet'"):
-        load_method(config, 10)
+    for name in ("dite", "sslx.methods.dite"):
+        config.method = {"name": name}
+        with pytest.raises(ValueError, match="Did you mean 'diet'"):
+            load_method(config, 10)
     config.method = {"name": "no_such_package.method"}
     with pytest.raises(ValueError, match="which is no method here"):
         load_method(config, 10)

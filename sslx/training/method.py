@@ -82,18 +82,16 @@ def check_fields(where: str, fields: Mapping[str, Any], allowed: list[str]) -> N
 
 
 def _import_method(name: str) -> Any:
-    package = importlib.import_module("sslx.methods")
-    known = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
     path = name if "." in name else f"sslx.methods.{name}"
-    if (
-        name not in known
-        and importlib.util.find_spec(path.split(".")[0]) is None
-        or "." not in name
-        and name not in known
-    ):
-        close = difflib.get_close_matches(name, known, n=1)
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if not f"{path}.".startswith(f"{error.name}."):
+            raise  # the method is there; something that it imports is not
+        package = importlib.import_module("sslx.methods")
+        known = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+        close = difflib.get_close_matches(name.split(".")[-1], known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"config.method.name is {name!r}, which is no method here.{hint} sslx/methods has: {', '.join(known)}."
-        )
-    return importlib.import_module(path)
+        ) from error

@@ -79,38 +79,37 @@ def test_too_few_views_are_refused_before_anything_runs(simclr):
         Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)
 
 
-def test_a_collapsed_representation_is_called_so(simclr):
-    """An encoder whose features are one constant plus a little noise, against a healthy one."""
-    run, model = simclr
-    config = recipe("simclr").monitor
-    config.lidar_images = 90
+def monitor_with(run, model, change) -> dict[str, float]:
+    """What the monitor says of a method whose representation is changed by `change`."""
 
-    class Collapsed:
+    class Changed:
         views = run.method.views
 
         def features(self, params, extra, images):
             features = run.method.features(params, extra, images)
-            return features._replace(representation=100.0 + 1e-3 * features.representation)
+            return features._replace(representation=change(features.representation))
 
-    healthy = Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
-    collapsed = Monitor(config, Extractor(Collapsed(), run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
-    assert collapse_warning(healthy) == ""
+    config = recipe("simclr").monitor
+    config.lidar_images = 90
+    return Monitor(config, Extractor(Changed(), run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+
+
+def test_a_collapsed_representation_is_called_so(simclr):
+    """Features that are one constant plus a little noise, against healthy ones."""
+    assert collapse_warning(monitor_with(*simclr, lambda features: features)) == ""
+    collapsed = monitor_with(*simclr, lambda features: 100.0 + 1e-3 * features)
     assert "the representation collapses: RankMe 1.0" in collapse_warning(collapsed)
 
 
+@pytest.mark.parametrize(("rank", "std", "warns"), [(1.2, 0.6, True), (30.0, 0.01, True), (2.5, 0.1, False)])
+def test_a_low_rank_and_a_small_spread_each_warn(rank, std, warns):
+    for layer in ("representation", "embedding"):
+        values = {f"rankme/{layer}": rank, f"feature_std/{layer}": std}
+        assert bool(collapse_warning(values)) == warns
+
+
 def test_a_metric_that_is_not_defined_does_not_end_the_run(simclr, capsys):
-    run, model = simclr
-    config = recipe("simclr").monitor
-    config.lidar_images = 90
-
-    class Broken:
-        views = run.method.views
-
-        def features(self, params, extra, images):
-            features = run.method.features(params, extra, images)
-            return features._replace(representation=features.representation * float("nan"))
-
-    values = Monitor(config, Extractor(Broken(), run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    values = monitor_with(*simclr, lambda features: features * float("nan"))
     assert np.isnan(values["lidar/representation"])
     assert "warning: " in capsys.readouterr().out
     assert collapse_warning(values) == ""
