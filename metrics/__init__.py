@@ -1,11 +1,49 @@
-"""Label-free measures of an encoder's features: arrays in, floats out.
+"""Label-free measures of an encoder's features: arrays in, numbers out.
 
 Every function takes NumPy or JAX arrays of embeddings, computes in float64 whatever the calling program uses, and
-returns plain Python numbers. Nothing here needs labels, a model or any other package of this repository.
+returns a `Score`: a float that says what it was computed with. `LidarState` and `SpectrumState` accumulate embeddings
+that do not fit in memory and go where the array would. Nothing here needs labels, a model or any other package of this
+repository.
 """
 
+from metrics.alpha_req import alpha_req
+from metrics.directions import alignment, feature_std, mean_cosine, self_clustering, uniformity
+from metrics.label_free import label_free
 from metrics.lidar import lidar
-from metrics.rankme import rankme
-from metrics.spectrum import feature_std, singular_values
+from metrics.lidar_state import LidarState
+from metrics.neighbours import Clid, clid, idest, intrinsic_dimension
+from metrics.rankme import augmented_rankme, rankme
+from metrics.score import Score
+from metrics.spectrum import (
+    SpectrumState,
+    effective_rank,
+    nesum,
+    participation_ratio,
+    singular_values,
+    stable_rank,
+)
 
-__all__ = ["feature_std", "lidar", "rankme", "singular_values"]
+__all__ = [
+    "Clid",
+    "LidarState",
+    "Score",
+    "SpectrumState",
+    "alignment",
+    "alpha_req",
+    "augmented_rankme",
+    "clid",
+    "effective_rank",
+    "feature_std",
+    "idest",
+    "intrinsic_dimension",
+    "label_free",
+    "lidar",
+    "mean_cosine",
+    "nesum",
+    "participation_ratio",
+    "rankme",
+    "self_clustering",
+    "singular_values",
+    "stable_rank",
+    "uniformity",
+]

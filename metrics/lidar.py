@@ -11,92 +11,141 @@ The paper leaves the denominators and the two constants open; the defaults here 
 """
 
 import warnings
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from metrics.precision import check_constant, float64, load
+from metrics.arrays import check_constant
+from metrics.lda import Spectrum, lda_spectrum, whiten
+from metrics.lidar_state import LidarState
+from metrics.scatter import gram_eigenvalues
+from metrics.score import Score
 from metrics.spectrum import entropy_rank
 
 _ROUNDING = float(np.finfo(np.float64).eps)
+_GROUPS = 20  # of the jackknife
 
 
-def lidar(embeddings: ArrayLike, *, delta: float = 1e-4, eps: float = 1e-7, unbiased: bool = True) -> float:
+def lidar(
+    embeddings: ArrayLike | LidarState,
+    *,
+    delta: float = 1e-4,
+    eps: float = 1e-7,
+    unbiased: bool = True,
+    ridge: Literal["absolute", "relative"] = "absolute",
+    debias: bool = False,
+    confidence: float | None = None,
+) -> Score:
     """Return LiDAR of embeddings [n, q, d]: n images, q views of each, d features (equations 1 to 4).
 
-    `delta` is the absolute ridge in S_w, `unbiased=False` divides by n and n q instead of n - 1 and n (q - 1).
+    - `delta` is the ridge in S_w; with `ridge="relative"` it is a multiple of trace(S_w) / d, and the value no longer
+      depends on the embeddings' scale. `unbiased=False` divides by n and n q instead of n - 1 and n (q - 1).
+    - `debias=True` replaces S_b by S_b - S_w / q, the unbiased estimate of the scatter of the images' true means, and
+      drops negative eigenvalues. Otherwise a direction of pure noise counts as an eigenvalue of about 1 / q.
+    - `confidence=0.95` adds `settings["interval"]` and `["standard_error"]` for the choice of the n images.
+
     Values compare only at equal n, q, d, delta and eps. Warns when n <= d, where the number of images limits the
-    value, and returns 1.0 with a warning when all class means coincide. Raises ValueError for another layout, n < 2,
-    q < 2, input that is not finite floating point, and a within-class scatter that cannot be inverted.
+    value, and when views of one image are no more alike than views of different ones. Returns 1.0 with a warning when
+    all class means coincide. Raises ValueError for another layout, n < 2, q < 2, input that is not finite floating
+    point, unusable options, and a within-class scatter that cannot be inverted.
+
+    Pass a `LidarState` for embeddings that do not fit in memory. Debiased LiDAR, the relative ridge and the interval
+    are ours, not the paper's. The interval is a jackknife over 20 groups of images with S_w held fixed: a bootstrap
+    repeats images, which lowers the rank itself, and its intervals are too narrow (tests/metrics/test_lidar.py).
     """
     check_constant("delta", delta, "lidar")
     check_constant("eps", eps, "lidar")
-    with float64():
-        views = load(embeddings, "[n, q, d]", "lidar")
-        n, q, d = views.shape
-        _check_layout(n, q, d)
-        means, residual_gram = class_scatter(views)
-        if _means_coincide(views, means):
-            warnings.warn(
-                "lidar: all images have the same mean embedding, so there is no between-class scatter and LiDAR "
-                "is 0/0; it is reported as 1.0. The encoder has collapsed, or one image was passed n times.",
-                stacklevel=2,
-            )
-            return 1.0
-        if advice := _sample_advice(n, q, d):
-            warnings.warn(advice, stacklevel=2)
-        denominators = (n - 1, n * (q - 1)) if unbiased else (n, n * q)
-        eigenvalues, smallest_pivot = lda_spectrum(means, residual_gram, delta, *denominators)
-        # Comparisons with NaN are false, so this also catches a factorisation that broke down.
-        rank_is_full = delta > 0 or n * (q - 1) >= d
-        if not (rank_is_full and smallest_pivot > d * _ROUNDING):
-            raise ValueError(
-                f"lidar cannot invert the within-class scatter of embeddings [n={n}, q={q}, d={d}] with delta={delta}. "
-                f"Pass a larger ridge, for example delta={max(1e-4, 100 * delta):g}, or more views: n * (q - 1) must "
-                "reach d when delta=0."
-            )
-        return float(entropy_rank(eigenvalues, eps))
+    _check_options(delta, unbiased, ridge, debias, confidence)
+    state = embeddings if isinstance(embeddings, LidarState) else _whole(embeddings, confidence is not None)
+    n, q, d = state.n, state.q, state.d
+    _check_layout(n, q, d)
+    between_count, within_count = (n - 1, n * (q - 1)) if unbiased else (n, n * q)
+    within_trace = state.within.trace() / within_count
+    absolute = delta * within_trace / d if ridge == "relative" else delta
+    settings: dict[str, object] = {"n": n, "q": q, "d": d, "delta": delta, "ridge": ridge, "eps": eps}
+    settings |= {"unbiased": unbiased, "debias": debias, "dtype": state.dtype, "products": state.products}
+    if state.means_coincide():
+        _warn(
+            "all images have the same mean embedding, so there is no between-class scatter and LiDAR is 0/0; it is "
+            "reported as 1.0. The encoder has collapsed, or one image was passed n times."
+        )
+        return Score(1.0, **settings)
+    for advice in (_sample_advice(n, q, d), state.grouping_advice()):
+        if advice:
+            _warn(advice)
+    # The eigenproblem is solved for the plain sums: (W / c + delta I)^-1 B / b = (c / b) (W + c delta I)^-1 B.
+    bias = between_count / (within_count * q) if debias else 0.0
+    spectrum = lda_spectrum(state.between, state.within, ridge=within_count * absolute, subtract=bias)
+    _check_inverse(spectrum, n, q, d, delta)
+    value = _rank(spectrum.eigenvalues, d, eps)
+    if confidence is not None:
+        error = _jackknife(state, within_count * absolute, bias, eps)
+        reach = error * _quantile(confidence, min(_GROUPS, n))
+        interval = (max(1.0, value - reach), value + reach)
+        settings |= {"standard_error": error, "interval": interval, "confidence": confidence}
+    return Score(value, **settings)
 
 
-@jax.jit
-def class_scatter(embeddings: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Class means [n, d] and the summed within-class scatter [d, d] of embeddings [n, q, d].
-
-    Images are independent: over parts of a data set the means are stacked and the scatters added.
-    """
-    means = embeddings.mean(axis=1)
-    residuals = (embeddings - means[:, None]).reshape(-1, embeddings.shape[-1])
-    return means, residuals.T @ residuals
+def _rank(eigenvalues: np.ndarray, width: int, eps: float) -> float:
+    """The entropy rank of the eigenvalues above 0; eps counts once for each of the d, also for those not carried."""
+    padded = np.zeros(width)
+    padded[: len(eigenvalues)] = eigenvalues.clip(min=0)
+    return entropy_rank(padded, eps) if padded.any() else 1.0
 
 
-@jax.jit
-def lda_spectrum(
-    means: jax.Array, residual_gram: jax.Array, delta: ArrayLike, between_count: ArrayLike, within_count: ArrayLike
-) -> tuple[jax.Array, jax.Array]:
-    """Eigenvalues [d] of S_w^(-1/2) S_b S_w^(-1/2) from class means [n, d] and the summed scatter [d, d].
-
-    The second value is the smallest Cholesky pivot relative to its diagonal entry. Where that is near rounding, or
-    NaN, S_w is singular and the eigenvalues mean nothing.
-    """
-    n, d = means.shape
-    within = residual_gram / within_count + delta * jnp.eye(d)
-    factor = jnp.linalg.cholesky(within)
-    pivots = jnp.diagonal(factor) ** 2 / jnp.diagonal(within)
-    centred = (means - means.mean(axis=0)) / jnp.sqrt(between_count)
-    # L^-1 S_b L^-T has the spectrum of the symmetric form, so no matrix square root is needed.
-    whitened = jax.scipy.linalg.solve_triangular(factor, centred.T, lower=True)
-    gram = whitened @ whitened.T if d <= n else whitened.T @ whitened
-    eigenvalues = jnp.clip(jnp.linalg.eigvalsh(gram), min=0)
-    # eps counts once for each of the d eigenvalues, also for those that the smaller Gram matrix does not carry.
-    padded = jnp.pad(eigenvalues, (0, d - eigenvalues.size))
-    return padded, jnp.where(jnp.isfinite(padded).all(), pivots.min(), jnp.nan)
+def _jackknife(state: LidarState, ridge: float, bias: float, eps: float) -> float:
+    """Standard error from the values without each of 20 groups of images (Efron & Stein 1981)."""
+    rows = state.between.rows()
+    if rows is None:
+        raise ValueError(
+            "lidar: a confidence interval needs the images' means. Accumulate with LidarState(keep_means=True)."
+        )
+    whitened, _ = whiten(rows, state.within, ridge)
+    values = []
+    for group in np.array_split(np.random.default_rng(0).permutation(len(rows)), min(_GROUPS, len(rows))):
+        kept = np.delete(whitened, group, axis=0)
+        eigenvalues = gram_eigenvalues(kept - kept.mean(axis=0))
+        # The bias was made for the sum over all images.
+        eigenvalues *= (len(rows) - 1) / max(len(kept) - 1, 1)
+        values.append(_rank(eigenvalues - bias, state.d, eps))
+    return float(np.sqrt((len(values) - 1) * np.var(values)))
 
 
-@jax.jit
-def _means_coincide(embeddings: jax.Array, means: jax.Array) -> jax.Array:
-    return jnp.ptp(means, axis=0).max() <= 16 * _ROUNDING * jnp.abs(embeddings).max()
+def _quantile(confidence: float, groups: int) -> float:
+    from scipy import stats  # slow to import, and needed here only
+
+    return float(stats.t.ppf((1 + confidence) / 2, groups - 1))
+
+
+def _whole(embeddings: ArrayLike, keep_means: bool) -> LidarState:
+    state = LidarState(keep_means=keep_means)
+    state.add(embeddings)
+    state.sum_over_processes_if_split(embeddings)
+    return state
+
+
+def _check_inverse(spectrum: Spectrum, n: int, q: int, d: int, delta: float) -> None:
+    # Comparisons with NaN are false, so this also catches a factorisation that broke down.
+    full_rank = delta > 0 or n * (q - 1) >= d
+    if full_rank and spectrum.smallest_pivot > d * _ROUNDING and np.isfinite(spectrum.eigenvalues).all():
+        return
+    raise ValueError(
+        f"lidar cannot invert the within-class scatter of embeddings [n={n}, q={q}, d={d}] with delta={delta}. "
+        f"Pass a larger ridge, for example delta={max(1e-4, 100 * delta):g}, or more views: n * (q - 1) must "
+        "reach d when delta=0."
+    )
+
+
+def _check_options(delta: float, unbiased: bool, ridge: str, debias: bool, confidence: float | None) -> None:
+    if ridge not in ("absolute", "relative"):
+        raise ValueError(f'lidar takes ridge="absolute" or ridge="relative", but got ridge={ridge!r}.')
+    if debias and not unbiased:
+        raise ValueError("lidar(debias=True) needs the unbiased denominators; leave out unbiased=False.")
+    if confidence is not None and not 0 < confidence < 1:
+        raise ValueError(f"lidar needs 0 < confidence < 1, for example 0.95, but got confidence={confidence}.")
+    if confidence is not None and debias and delta > 0:
+        raise ValueError("lidar has no interval for debias=True with a ridge; pass delta=0 as well.")
 
 
 def _check_layout(n: int, q: int, d: int) -> None:
@@ -104,11 +153,6 @@ def _check_layout(n: int, q: int, d: int) -> None:
         raise ValueError(
             f"lidar needs at least 2 images, but got n={n} in embeddings [n={n}, q={q}, d={d}]. "
             "Pass more images; n > d is advised."
-        )
-    if q < 2:
-        raise ValueError(
-            f"lidar needs at least 2 views of each image, but got q={q} in embeddings [n={n}, q={q}, d={d}]. "
-            "Encode every image under several views and stack them: np.stack(views, axis=1); q=10 is advised."
         )
 
 
@@ -120,4 +164,8 @@ def _sample_advice(n: int, q: int, d: int) -> str:
     else:
         cause = f"n = {n} <= d = {d}: the value cannot exceed n - 1 = {n - 1}"
     transposed = " If the axes are [q, n, d], pass embeddings.transpose(1, 0, 2)." if n < q else ""
-    return f"lidar: {cause}. Use more than {d} images, and compare only with values at the same n, q and d.{transposed}"
+    return f"{cause}. Use more than {d} images, and compare only with values at the same n, q and d.{transposed}"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"lidar: {message}", stacklevel=3)

@@ -1,4 +1,4 @@
-"""RankMe and its relatives against reference values, closed forms, limits and error texts."""
+"""RankMe and the ranks of a spectrum against reference values, closed forms, limits and error texts."""
 
 from pathlib import Path
 
@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metrics import feature_std, rankme, singular_values
+from metrics import (
+    augmented_rankme,
+    effective_rank,
+    nesum,
+    participation_ratio,
+    rankme,
+    singular_values,
+    stable_rank,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -47,13 +55,80 @@ def test_rank_of_orthogonal_directions_is_their_number(shape):
     assert rankme(embeddings, eps=1e-3) == pytest.approx(np.exp(-np.sum(p * np.log(p))), rel=1e-12)
 
 
-def test_small_singular_values_survive():
+def decaying(shape: tuple[int, int], spectrum: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
-    left, right = (np.linalg.qr(rng.standard_normal(shape))[0] for shape in ((300, 20), (20, 20)))
-    expected = 10.0 ** -np.arange(20)[:12]
-    embeddings = left[:, :12] * expected @ right[:12]
-    # The Gram route would lose everything below 1e-8 of the largest value.
+    left, right = (np.linalg.qr(rng.standard_normal((size, len(spectrum))))[0] for size in shape)
+    return (left * spectrum) @ right.T
+
+
+def entropy_rank(spectrum: np.ndarray, eps: float = 1e-7) -> float:
+    p = spectrum / spectrum.sum() + eps
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
+SPECTRA = {
+    "geometric": lambda k, condition: condition ** (-k / (len(k) - 1)),
+    "power law": lambda k, condition: (k + 1) ** (-np.log(condition) / np.log(len(k))),
+    "two levels": lambda k, condition: np.where(k < len(k) // 2, 1, 1 / condition),
+    "one direction": lambda k, condition: np.where(k < 1, 1, 1 / condition),
+}
+
+
+@pytest.mark.parametrize("shape", SPECTRA)
+@pytest.mark.parametrize("condition", [1e2, 1e5, 1e6, 1e7, 1e8, 1e10])
+@pytest.mark.parametrize("n", [900, 160, 60])
+def test_decaying_spectra_keep_nine_digits(shape, condition, n):
+    spectrum = SPECTRA[shape](np.arange(min(n, 160)), condition)
+    embeddings = decaying((n, 160), spectrum)
+    exact = entropy_rank(np.linalg.svd(embeddings, compute_uv=False))
+    assert rankme(embeddings) == pytest.approx(exact, rel=1e-9)
+    assert rankme(jnp.asarray(embeddings, jnp.float32)) == pytest.approx(exact, rel=1e-4)
+    if condition <= 1e8:
+        assert rankme(embeddings, rtol=1e-7) == pytest.approx(exact, rel=1e-7)
+
+
+def test_small_singular_values_survive():
+    expected = 10.0 ** -np.arange(12)
+    embeddings = decaying((300, 20), expected)
+    # The Gram matrix alone would lose everything below 1e-8 of the largest value.
     np.testing.assert_allclose(singular_values(embeddings)[:12], expected, rtol=1e-3, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("metric", "d32", "d256"),
+    [
+        (nesum, 5.080183, 9.866735),
+        (stable_rank, 5.080432, 9.892524),
+        (participation_ratio, 10.399777, 38.090177),
+    ],
+)
+def test_relatives_in_the_seeded_table(metric, d32, d256):
+    assert metric(seeded_views(32)[:, 0]) == pytest.approx(d32, abs=1e-6)
+    assert metric(seeded_views(256)[:, 0]) == pytest.approx(d256, abs=1e-6)
+
+
+def test_effective_rank_is_that_of_the_centred_matrix():
+    embeddings = seeded_views(32)[:, 0] + 50
+    centred = embeddings - embeddings.mean(axis=0)
+    assert effective_rank(embeddings) == pytest.approx(rankme(centred, eps=0), rel=1e-9)
+    assert rankme(embeddings) < 3
+    assert stable_rank(centred) == pytest.approx(nesum(embeddings), rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", [effective_rank, nesum, participation_ratio, stable_rank])
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1e6])
+@pytest.mark.parametrize("shape", [(50, 8), (3, 8), (1, 8)])
+def test_equal_rows_read_one(metric, offset, shape):
+    assert metric(np.full(shape, offset)) == pytest.approx(1, rel=1e-12)
+
+
+def test_augmented_rankme_takes_all_views():
+    views = seeded_views(32)
+    value = augmented_rankme(views)
+    assert value == pytest.approx(23.646550, abs=1e-6)
+    assert (value.settings["n"], value.settings["q"], value.settings["d"]) == (200, 8, 32)
+    with pytest.raises(ValueError, match=r"augmented_rankme.*\[n, q, d\]"):
+        augmented_rankme(views[:, 0])
 
 
 def test_mean_offset_counts_because_nothing_is_centred():
@@ -77,7 +152,7 @@ def test_zero_embeddings_warn_and_read_one():
         assert rankme(np.zeros((8, 4))) == 1.0
 
 
-@pytest.mark.parametrize("metric", [rankme, feature_std, singular_values])
+@pytest.mark.parametrize("metric", [rankme, effective_rank, nesum, stable_rank, participation_ratio, singular_values])
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
@@ -101,12 +176,13 @@ def test_bad_eps_is_refused(eps):
         rankme(np.eye(3), eps=eps)
 
 
-@pytest.mark.parametrize("metric", [rankme, feature_std])
+@pytest.mark.parametrize("metric", [rankme, effective_rank])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_callers_keep_their_precision(metric, dtype):
     embeddings = jax.random.normal(jax.random.key(0), (32, 8)).astype(dtype)
     value = metric(embeddings)
-    assert type(value) is float
+    assert isinstance(value, float)
+    assert value.settings["dtype"] == jnp.dtype(dtype).name
     assert value == pytest.approx(metric(np.asarray(embeddings, np.float64)), rel=1e-12)
     assert embeddings.dtype == dtype
     assert jnp.ones(3).dtype == jnp.float32
@@ -119,14 +195,3 @@ def test_sharded_embeddings_give_the_same_value():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharded = jax.device_put(embeddings, jax.NamedSharding(mesh, jax.P("data")))
     assert rankme(sharded) == pytest.approx(rankme(embeddings), rel=1e-12)
-
-
-def test_feature_std_tells_spread_from_collapse():
-    rng = np.random.default_rng(0)
-    embeddings = rng.standard_normal((4000, 64))
-    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    assert feature_std(embeddings) == pytest.approx(8 * units.std(axis=0).mean(), rel=1e-12)
-    assert feature_std(embeddings) == pytest.approx(1, abs=0.01)
-    assert feature_std(np.outer(rng.uniform(1, 2, 50), rng.standard_normal(8))) == pytest.approx(0, abs=1e-12)
-    assert feature_std(1e-200 * embeddings) == pytest.approx(feature_std(embeddings), rel=1e-12)
-    assert feature_std(np.zeros((4, 3))) == 0

@@ -1,0 +1,159 @@
+"""Scatter matrices, accumulated over rows in float64 by BLAS on the host: one pass, one triangle, in place.
+
+XLA's own float64 product takes several times as long on a CPU as BLAS's symmetric one (`python -m benchmarks.metrics`).
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from metrics.arrays import float64
+
+
+class Scatter:
+    """Count, mean and sum of (x - m)(x - m)^T over rows x [d], where m is their mean, or 0 if not `centred`.
+
+    While there are few rows (2 count <= d, or always with `keep_rows`) they are kept as they are: that is smaller than
+    a d x d matrix, and a metric may solve the smaller dual problem. Then only the lower triangle of the sum is kept.
+    """
+
+    def __init__(self, width: int, *, centred: bool, keep_rows: bool = False) -> None:
+        self.count, self.mean = 0, np.zeros(width)
+        self._centred, self._keep_rows = centred, keep_rows
+        self._rows: list[np.ndarray] = []
+        self._matrix: np.ndarray | None = None
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add float64 rows [m, d]; the array is kept or overwritten, so the caller must not use it again."""
+        few = self._keep_rows or 2 * (self.count + len(rows)) <= len(self.mean)
+        if self._matrix is None and few:
+            self._rows.append(rows)
+            self._include(len(rows), rows.mean(axis=0))
+            return
+        self.matrix()
+        self._add_product(rows)
+
+    def add_product(self, count: int, mean: np.ndarray, product: np.ndarray) -> None:
+        """Add `count` rows by their mean [d] and their own scatter [d, d]; of that only the lower triangle counts."""
+        matrix = self.matrix()
+        if self._centred and self.count:
+            weight = self.count * count / (self.count + count)
+            blas.dsyr(weight, mean - self.mean, lower=1, a=matrix, overwrite_a=1)
+        matrix += product
+        self._include(count, mean)
+
+    def merge(self, other: "Scatter") -> None:
+        """Add the rows that `other` holds."""
+        if other._matrix is None:
+            for rows in other._rows:
+                self.add(rows.copy())
+        else:
+            self._keep_rows = False
+            self.add_product(other.count, other.mean, other.matrix())
+
+    def rows(self) -> np.ndarray | None:
+        """All rows [count, d] if they are kept, minus their mean if centred; else None."""
+        if self._matrix is not None:
+            return None
+        rows = np.concatenate([*self._rows, np.empty((0, len(self.mean)))])
+        return rows - self.mean if self._centred else rows
+
+    def matrix(self) -> np.ndarray:
+        """The sum in the lower triangle of a matrix [d, d] in Fortran order; rows that need not stay are given up."""
+        if self._keep_rows:
+            product = np.zeros((len(self.mean), len(self.mean)), order="F")
+            kept = self.rows()
+            assert kept is not None
+            add_product(product, kept)
+            return product
+        if self._matrix is None:
+            self._matrix = np.zeros((len(self.mean), len(self.mean)), order="F")
+            rows, self._rows = self._rows, []
+            self.count, self.mean = 0, np.zeros_like(self.mean)
+            while rows:
+                self._add_product(rows.pop(0))
+        return self._matrix
+
+    def trace(self) -> float:
+        """The sum of the squared entries of the (centred) rows."""
+        rows = self.rows()
+        return float(np.trace(self.matrix()) if rows is None else np.vdot(rows, rows))
+
+    def sum_over_processes(self) -> None:
+        """Add what the other JAX processes hold, so that all hold the same, and no rows."""
+        from jax.experimental.multihost_utils import process_allgather
+
+        if jax.process_count() == 1:
+            return
+        self._keep_rows = False
+        matrix = self.matrix()
+        with float64():
+            counts, means = process_allgather((np.float64(self.count), self.mean))
+            mean = counts @ means / counts.sum()
+            if self._centred and self.count:
+                blas.dsyr(self.count, self.mean - mean, lower=1, a=matrix, overwrite_a=1)
+            # Panel by panel: gathered whole, the matrices of all processes would have to fit in memory at once.
+            for start in range(0, len(matrix), 256):
+                panel = np.ascontiguousarray(matrix[:, start : start + 256])
+                matrix[:, start : start + 256] = process_allgather(panel).sum(axis=0)
+        self.count, self.mean = int(counts.sum()), mean
+
+    def _add_product(self, rows: np.ndarray) -> None:
+        assert self._matrix is not None
+        mean = rows.mean(axis=0)
+        if self._centred:
+            rows -= mean
+            weight = self.count * len(rows) / (self.count + len(rows))
+            blas.dsyr(weight, mean - self.mean, lower=1, a=self._matrix, overwrite_a=1)
+        add_product(self._matrix, rows)
+        self._include(len(rows), mean)
+
+    def _include(self, count: int, mean: np.ndarray) -> None:
+        self.count += count
+        self.mean += (mean - self.mean) * (count / self.count)
+
+
+def add_product(total: np.ndarray, rows: np.ndarray) -> None:
+    """Add rows^T rows of float64 rows [m, d] to the lower triangle of `total` [d, d], which is in Fortran order."""
+    blas.dsyrk(1.0, rows.T, beta=1.0, c=total, lower=1, overwrite_c=1)
+
+
+def eigenvalues(matrix: np.ndarray) -> np.ndarray:
+    """Ascending eigenvalues [d] of the lower triangle of a matrix [d, d] in Fortran order, which LAPACK destroys."""
+    values, _, failed = lapack.dsyevd(matrix, compute_v=0, lower=1, overwrite_a=1)
+    return np.full_like(values, np.nan) if failed else values
+
+
+def gram_eigenvalues(rows: np.ndarray) -> np.ndarray:
+    """Descending eigenvalues [min(n, d)] of rows^T rows, from the smaller of the two Gram matrices of rows [n, d]."""
+    tall = rows if rows.shape[0] >= rows.shape[1] else rows.T
+    product = np.zeros((tall.shape[1], tall.shape[1]), order="F")
+    add_product(product, np.ascontiguousarray(tall))
+    return eigenvalues(product)[::-1]
+
+
+@contextlib.contextmanager
+def scratch(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """Lend the lower triangle and the diagonal of `matrix` to LAPACK, and restore them afterwards without a copy.
+
+    The upper triangle, which nothing else uses, holds what the lower one held.
+    """
+    diagonal = matrix.diagonal().copy()
+    _mirror(matrix)
+    try:
+        yield matrix
+    finally:
+        _mirror(matrix.T)
+        np.fill_diagonal(matrix, diagonal)
+
+
+def _mirror(matrix: np.ndarray, width: int = 256) -> None:
+    """Copy the lower triangle onto the upper one, in blocks so that no second matrix is needed."""
+    for start in range(0, len(matrix), width):
+        end = start + width
+        square = matrix[start:end, start:end]
+        square[...] = np.tril(square) + np.tril(square, -1).T
+        matrix[start:end, end:] = matrix[end:, start:end].T
