@@ -48,7 +48,7 @@ def uniformity(embeddings: ArrayLike, *, t: float = 2.0) -> Score:
     It is 0 when all rows point one way and falls to -2 t + log 0F1(; d/2; t^2) for an even spread over the sphere, a
     limit that moves with d. Pairs i = j do not count, and a row of zeros stays zero. Raises ValueError if the
     embeddings are not a finite floating-point matrix of at least 2 rows, and unless t > 0.
-    Wang & Isola 2020, section 4.1.
+    Wang & Isola 2020.
     """
     if not 0 < t < math.inf:
         raise ValueError(f"uniformity needs a finite t > 0, but got t={t}. The usual value is t=2.0.")
@@ -63,7 +63,7 @@ def alignment(embeddings: ArrayLike, *, alpha: float = 2.0) -> Score:
     u_a is view a at unit norm; a view of zeros stays zero. It is 0 when the views of every image point one way, and
     for alpha = 2 about 2 when they have nothing in common. Raises ValueError if the embeddings are not a finite
     floating-point array with at least 2 views per image, and unless 0 < alpha <= 100.
-    Wang & Isola 2020, section 4.1, there for two views.
+    Wang & Isola 2020, there for two views.
     """
     if not 0 < alpha <= 100:
         raise ValueError(f"alignment needs 0 < alpha <= 100, but got alpha={alpha}. The usual value is alpha=2.0.")
