@@ -16,7 +16,17 @@ from absl import flags
 from sslx import command
 from sslx.data import sources
 from sslx.evaluation.features import Extractor
-from sslx.evaluation.judge import LABEL_FREE, PROBES, Settings, Verdict, describe, has_labels, judge, judge_pixels
+from sslx.evaluation.judge import (
+    DEFAULT,
+    LABEL_FREE,
+    PROBES,
+    Settings,
+    Verdict,
+    describe,
+    has_labels,
+    judge,
+    judge_pixels,
+)
 from sslx.evaluation.linear_probe import PROTOCOLS
 from sslx.evaluation.report import selection, table
 from sslx.training import parallel
@@ -26,7 +36,7 @@ from sslx.training.run_folder import read_config
 
 RUN = flags.DEFINE_string("run", None, "The run's folder, as train.py printed it.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "all", "Which checkpoints: all, last, or a step.")
-METRICS = flags.DEFINE_list("metrics", list(LABEL_FREE), f"Label-free metrics: {', '.join(LABEL_FREE)}.")
+METRICS = flags.DEFINE_list("metrics", list(DEFAULT), f"Label-free metrics: {', '.join(LABEL_FREE)}.")
 PROBE = flags.DEFINE_list("probe", list(PROBES), f"What uses labels: {', '.join(PROBES)}; empty for none.")
 PROTOCOL = flags.DEFINE_string(
     "protocol", None, f"Of the linear probe: {', '.join(PROTOCOLS)}. [default: the run's config]"
@@ -118,6 +128,7 @@ def report(
                 {"step": verdict.step}
                 | verdict.values
                 | {"probe": verdict.details, "settings": settings._asdict(), "notes": notes}
+                | {"scores": {name: getattr(value, "settings", None) for name, value in verdict.values.items()}}
             )
             file.write(json.dumps(line) + "\n")
     plot(verdicts, pixels, folder.name, folder / "eval.png")

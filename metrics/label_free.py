@@ -12,7 +12,7 @@ from metrics.alpha_req import alpha_req
 from metrics.arrays import Array, load
 from metrics.directions import alignment, feature_std, mean_cosine, self_clustering, uniformity
 from metrics.lidar import lidar
-from metrics.neighbours import clid, idest, intrinsic_dimension
+from metrics.neighbours import Clid, clid, idest, intrinsic_dimension
 from metrics.rankme import augmented_rankme, rankme
 from metrics.score import Score
 from metrics.spectrum import SpectrumState, effective_rank, nesum, participation_ratio, stable_rank
@@ -48,13 +48,15 @@ def label_free(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     points: int = 4096,
     seed: int = 0,
+    skip_undefined: bool | None = None,
 ) -> dict[str, Score]:
     """Return the metrics of embeddings [n, d], or of views [n, q, d], by name.
 
     Of views, lidar, augmented_rankme and alignment read all, every other metric the first view of each image. Those
     that compare all pairs read at most `points` rows, drawn with `seed`; each score says its n. clid gives two
     entries. `options` are passed on: `{"lidar": {"delta": 1e-6}}`. Without `metrics` all that the layout allows are
-    computed, and one that is not defined for these embeddings is left out with a warning.
+    computed. Then, and with `skip_undefined=True`, a metric that is not defined for these embeddings is left out with
+    a warning.
 
     Raises ValueError for an unknown metric or option, for a metric that needs views when there are none, and whatever
     a metric that was asked for raises.
@@ -78,12 +80,17 @@ def label_free(
         try:
             score = METRICS[name](subject, **options.get(name, {}))
         except ValueError as error:
-            if metrics is not None:
+            if not (metrics is None if skip_undefined is None else skip_undefined):
                 raise
             warnings.warn(f"left out: {error}", stacklevel=2)
             continue
-        found |= {name: score} if isinstance(score, Score) else {f"{name}/{k}": v for k, v in score._asdict().items()}
+        found |= dict(zip(entries(name), [score] if isinstance(score, Score) else score, strict=True))
     return found
+
+
+def entries(metric: str) -> tuple[str, ...]:
+    """The names that a metric has in the result of `label_free`."""
+    return tuple(f"clid/{part}" for part in Clid._fields) if metric == "clid" else (metric,)
 
 
 def _draw(rows: Array, count: int, seed: int) -> Array:

@@ -1,5 +1,8 @@
 """What LiDAR needs of embeddings, accumulated batch by batch: two scatter matrices, never the rows."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import numpy as np
 from jax.typing import ArrayLike
@@ -47,10 +50,10 @@ class LidarState:
         parts = shards(array)
         for part in parts:
             check_finite(part, "lidar")
-        for part in parts:
-            for block in blocks(part, max(1, _ROWS // self.q)):
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for block in (block for part in parts for block in blocks(part, max(1, _ROWS // self.q))):
                 if isinstance(block, np.ndarray):
-                    means, contrasts = _split(block)
+                    means, contrasts = _split(block, pool)
                     self.within.add(contrasts)
                 else:
                     means, product = self._multiply(block)
@@ -133,14 +136,23 @@ class LidarState:
         return np.array(means, np.float64), np.asarray(product, np.float64)
 
 
-def _split(views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split(views: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
     """Means [n, d], and contrasts [n (q-1), d] whose sum of products is the scatter around the means."""
     n, q, d = views.shape
-    means = views.mean(axis=1, dtype=np.float64)
+    contrasts = np.empty((n, q - 1, d))
+    # Few images at a time stay in the cache, and NumPy works in threads only if it is told to.
+    means = list(pool.map(_split_few, blocks(views, 8), blocks(contrasts, 8)))
+    return np.concatenate(means), contrasts.reshape(n * (q - 1), d)
+
+
+def _split_few(views: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
+    q = views.shape[1]
+    contrasts[...] = views[:, 1:]
+    means = (contrasts.sum(axis=1) + views[:, 0]) / q
     # A reflection of the q views that takes their mean's direction to the first view: the other q - 1 rows hold all of
     # the scatter, so the product is by 1/q smaller than that of the q residuals.
-    origin = (np.sqrt(q) * means - views[:, 0]) / (np.sqrt(q) - 1)
-    return means, (views[:, 1:] - origin[:, None]).reshape(n * (q - 1), d)
+    contrasts -= ((np.sqrt(q) * means - views[:, 0]) / (np.sqrt(q) - 1))[:, None]
+    return means
 
 
 def _concentration(scatter: Scatter) -> float:

@@ -1,17 +1,19 @@
 """One checkpoint's verdict: label-free metrics on each layer, and what labels say about the representation."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from metrics import feature_std, lidar, rankme, singular_values
+from metrics import label_free, singular_values
+from metrics.label_free import METRICS, VIEWS, entries
 from sslx.data.sources import Source
 from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
 from sslx.evaluation.linear_probe import PROTOCOLS, linear_probe
+from sslx.training.method import Features
 
-LABEL_FREE: dict[str, Callable[[np.ndarray], float]] = {"lidar": lidar, "rankme": rankme, "feature_std": feature_std}
+LABEL_FREE = tuple(METRICS)
+DEFAULT = ("lidar", "rankme", "feature_std")
 PROBES = ("linear", "knn")
 LAYERS = ("representation", "embedding")
 
@@ -30,15 +32,19 @@ class Settings(NamedTuple):
     def check(self) -> None:
         """Raise ValueError for an unknown metric, probe or protocol, and for n or q below 2."""
         for what, given, known in (
-            ("metrics", self.metrics, tuple(LABEL_FREE)),
+            ("metrics", self.metrics, LABEL_FREE),
             ("probe", self.probes, PROBES),
             ("protocol", (self.protocol,), tuple(PROTOCOLS)),
         ):
             for name in given:
                 if name not in known:
                     raise ValueError(f"--{what} has {name!r}; it takes {', '.join(known)}.")
-        if "lidar" in self.metrics:
+        if self.reads_views():
             check_lidar(self.lidar_images, self.lidar_views, "--lidar_images, --lidar_views")
+
+    def reads_views(self) -> bool:
+        """Whether a metric needs several views of each image."""
+        return not VIEWS.keys().isdisjoint(self.metrics)
 
 
 class Verdict(NamedTuple):
@@ -59,19 +65,30 @@ def judge(
     drawn = draw(train, settings.images, settings.seed)
     plain = extractor.plain(model, drawn)
     views = None
-    if "lidar" in settings.metrics:
+    if settings.reads_views():
         images = draw(train, settings.lidar_images, settings.seed)
         views = extractor.views(model, images, settings.lidar_views, settings.seed)
+    measured = {layer: _measure(plain, views, layer, settings) for layer in LAYERS}
     for metric in settings.metrics:
-        for layer in LAYERS:
-            features = getattr(views if metric == "lidar" else plain, layer)
-            if features is not None:
-                values[f"{metric}/{layer}"] = LABEL_FREE[metric](features)
+        for name in entries(metric):
+            values |= {f"{name}/{layer}": found[name] for layer, found in measured.items() if found}
     if has_labels(train, test) and settings.probes:
         assert test is not None
         split = [np.asarray(extractor.plain(model, source.images).representation) for source in (train, test)]
         values |= probe(split[0], train.labels, split[1], test.labels, settings, details)
     return Verdict(step, values, singular_values(plain.representation), details)
+
+
+def _measure(plain: Features, views: Features | None, layer: str, settings: Settings) -> dict[str, float]:
+    """The label-free metrics of one layer, NaN with a warning where one is not defined; empty if there is no layer."""
+    values: dict[str, float] = {}
+    for features, of_views in ((plain, False), (views, True)):
+        asked = [name for name in settings.metrics if (name in VIEWS) == of_views]
+        array = getattr(features, layer, None)
+        if asked and array is not None:
+            values |= dict.fromkeys((entry for name in asked for entry in entries(name)), float("nan"))
+            values |= label_free(array, asked, seed=settings.seed, skip_undefined=True)
+    return values
 
 
 def judge_pixels(train: Source, test: Source | None, settings: Settings) -> dict[str, float]:
@@ -127,7 +144,10 @@ def describe(settings: Settings, train: Source, test: Source | None) -> list[str
         "rankme": f"RankMe: n = {count} images of {name} without augmentation, uncentred, eps 1e-7",
         "feature_std": f"std: mean standard deviation of unit-length features x sqrt(d); n = {count} images of {name}",
     }
-    said = [line for metric, line in lines.items() if metric in settings.metrics]
+    if others := [name for name in settings.metrics if name not in lines]:
+        said_others = "their defaults in metrics/ and at most 4,096 rows for pairs"
+        lines["others"] = f"{', '.join(others)}: the same images or views, {said_others}"
+    said = [line for metric, line in lines.items() if metric in (*settings.metrics, "others")]
     if has_labels(train, test) and settings.probes:
         assert test is not None
         split = f"{name} ({len(train.images)}) to {test.facts['name']} ({len(test.images)}), no augmentation"

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 from sslx.evaluation.judge import Verdict  # noqa: E402
-from sslx.evaluation.report import NAMES  # noqa: E402
+from sslx.evaluation.report import NAMES, RANKS  # noqa: E402
 
 SPECTRA = 4  # checkpoints whose spectrum is drawn
 
@@ -32,7 +32,7 @@ def plot(verdicts: list[Verdict], pixels: dict[str, float], title: str, path: Pa
                 label=f"raw pixels, {NAMES[name].removesuffix(' %')}",
             )
     left.set(xlabel="step (0: untrained)", ylabel="test accuracy, %")
-    for name in (name for name in names if name.startswith(("lidar", "rankme"))):
+    for name in (name for name in names if name.partition("/")[0] in RANKS):
         metric, _, layer = name.partition("/")
         middle.plot(steps, [v.values[name] for v in verdicts], marker="o", label=f"{NAMES[metric]}, {layer}")
     middle.set(xlabel="step (0: untrained)", ylabel="effective rank")

@@ -4,7 +4,20 @@ import warnings
 
 from sslx.evaluation.judge import Verdict
 
-NAMES = {"lidar": "LiDAR", "rankme": "RankMe", "feature_std": "std", "knn": "kNN %", "linear": "linear %"}
+NAMES = {
+    "lidar": "LiDAR",
+    "rankme": "RankMe",
+    "augmented_rankme": "aug. RankMe",
+    "alpha_req": "alpha-ReQ",
+    "feature_std": "std",
+    "idest": "IdEst",
+    "clid": "CLID",
+    "knn": "kNN %",
+    "linear": "linear %",
+}
+# Of order 1, so a third digit is shown.
+UNITS = ("feature_std", "mean_cosine", "self_clustering", "uniformity", "alignment", "alpha_req", "clid")
+RANKS = ("lidar", "rankme", "augmented_rankme")  # of these the highest value picks the checkpoint
 
 
 def table(verdicts: list[Verdict], pixels: dict[str, float]) -> str:
@@ -32,7 +45,7 @@ def selection(verdicts: list[Verdict]) -> list[str]:
     best = max(trained, key=lambda verdict: verdict.values[target])
     lines = [f"Best {_heading(target)}: step {best.step} with {_cell(target, best.values[target])}."]
     for name in verdicts[0].values:
-        if name.startswith(("lidar", "rankme")):
+        if name.partition("/")[0] in RANKS:
             pick = max(trained, key=lambda verdict: verdict.values[name])
             rho, tau = _correlation([v.values[name] for v in trained], [v.values[target] for v in trained])
             lines.append(
@@ -51,17 +64,13 @@ def _correlation(a: list[float], b: list[float]) -> tuple[float, float]:
 
 
 def _heading(column: str) -> str:
-    name, _, layer = column.partition("/")
-    return f"{NAMES[name]} {layer}".strip()
+    name, *rest = column.split("/")
+    return " ".join([NAMES.get(name, name.replace("_", " ")), *rest])
 
 
 def _cell(column: str, value: float | None) -> str:
     if value is None:
         return ""
-    return (
-        f"{100 * value:.1f}"
-        if column in ("knn", "linear")
-        else f"{value:.3f}"
-        if column.startswith("feature")
-        else f"{value:.2f}"
-    )
+    if column in ("knn", "linear"):
+        return f"{100 * value:.1f}"
+    return f"{value:.3f}" if column.partition("/")[0] in UNITS else f"{value:.2f}"

@@ -80,7 +80,7 @@ def test_unknown_names_are_refused(arguments, message):
 
 def test_a_metric_that_is_not_defined_is_left_out_with_a_reason_or_raises_if_asked_for():
     collapsed = np.ones((300, 8), np.float32)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="left out") as told:
         scores = label_free(collapsed)
     assert any("left out: alpha_req needs at least 3 eigenvalues" in str(warning.message) for warning in told)
     assert {"alpha_req", "idest", "clid/learnability", "intrinsic_dimension"}.isdisjoint(scores)
