@@ -9,8 +9,7 @@
 
 Each round runs all programs on the same float32 array in a new random order. Printed: the median seconds, the median of
 the per-round ratios to ours (above 1: ours is faster), and the relative error against float64 by the definition.
-stable-pretraining's callback takes part where `pip install stable-pretraining` has been run, PyTorch's singular values
-where torch is installed.
+stable-pretraining's callback, reptrix and PyTorch's singular values take part where they are installed.
 """
 
 import argparse
@@ -102,6 +101,18 @@ def stable_pretraining(array: np.ndarray) -> Program | None:
     return lambda: callback._compute_lidar(rows)["lidar"]
 
 
+def reptrix(array: np.ndarray) -> Program | None:
+    """Its function, which forms an [n, d, d] array, so for small d only."""
+    try:
+        import torch
+        from reptrix.lidar import get_lidar
+    except ImportError:
+        return None
+    n, q, d = array.shape
+    tensor = torch.from_numpy(array)
+    return (lambda: get_lidar(tensor, n, q)) if d <= 512 else None
+
+
 def compare_lidar(n: int, q: int, d: int, rounds: int) -> None:
     """Whole calls, then the eigenproblem alone on the same scatter matrices."""
     array = views(n, q, d)
@@ -113,6 +124,8 @@ def compare_lidar(n: int, q: int, d: int, rounds: int) -> None:
     callback = stable_pretraining(array)
     if callback:
         programs["stable-pretraining callback, float32"] = callback
+    if other := reptrix(array):
+        programs["reptrix, float32"] = other
     exact = "two eigh, NumPy, float64"
     compare(f"LiDAR at n={n}, q={q}, d={d}", programs, rounds, exact)
     if callback and (in_float64 := stable_pretraining(array.astype(np.float64))):
@@ -208,15 +221,13 @@ def stream(n: int, q: int, d: int, batch: int) -> None:
         state.add(array)
     added = time.perf_counter() - start
     value = lidar(state)
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(f"streamed LiDAR at n={n}, q={q}, d={d}, batches of {batch}: {value:.2f}; {added:.0f} s to add, ", end="")
+    solved = time.perf_counter() - start - added
+    matrix, peak = 8 * d * d, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    print(f"streamed LiDAR at n={n}, q={q}, d={d}: {value:.2f}; {added:.0f} s to add, {solved:.0f} s to solve")
     print(
-        f"{time.perf_counter() - start - added:.0f} s to solve; peak {peak / (8 * d * d):.2f} d x d float64 matrices ",
-        end="",
+        f"peak: {peak / matrix:.2f} d x d float64 matrices ({peak / 2**30:.2f} GiB) beside batches of {batch} images,"
     )
-    print(
-        f"({peak / 2**30:.2f} GiB) beside the batch of {array.nbytes / (8 * d * d):.2f}; rows: {4 * n * q * d / 2**30:.1f} GiB"
-    )
+    print(f"{array.nbytes / matrix:.2f} such matrices; all rows in float32: {4 * n * q * d / 2**30:.1f} GiB")
 
 
 def draw(path: Path) -> None:

@@ -99,7 +99,7 @@ def _jackknife(state: LidarState, ridge: float, bias: float, eps: float) -> floa
     rows = state.between.rows()
     if rows is None:
         raise ValueError(
-            "lidar: a confidence interval needs the images' means. Accumulate with LidarState(keep_means=True)."
+            "lidar: a confidence interval needs the images' means. Accumulate with LidarState(keep_means=True), in one process."
         )
     whitened, _ = whiten(rows, state.within, ridge)
     values = []

@@ -103,7 +103,7 @@ class Scatter:
 
     def _add_product(self, rows: np.ndarray) -> None:
         assert self._matrix is not None
-        mean = rows.mean(axis=0)
+        mean = np.full(len(rows), 1 / len(rows)) @ rows
         if self._centred:
             rows -= mean
             weight = self.count * len(rows) / (self.count + len(rows))
@@ -123,7 +123,8 @@ def add_product(total: np.ndarray, rows: np.ndarray) -> None:
 
 def eigenvalues(matrix: np.ndarray) -> np.ndarray:
     """Ascending eigenvalues [d] of the lower triangle of a matrix [d, d] in Fortran order, which LAPACK destroys."""
-    values, _, failed = lapack.dsyevd(matrix, compute_v=0, lower=1, overwrite_a=1)
+    # The least workspace would make LAPACK reduce the matrix column by column.
+    values, _, failed = lapack.dsyevd(matrix, compute_v=0, lower=1, lwork=66 * len(matrix), overwrite_a=1)
     return np.full_like(values, np.nan) if failed else values
 
 
