@@ -114,6 +114,18 @@ def is_split(array: ArrayLike) -> bool:
     return isinstance(array, jax.Array) and not array.is_fully_addressable
 
 
+def agree(metric: str, *sizes: int) -> tuple[int, ...]:
+    """The sizes that all JAX processes hold that hold any, not 0. Raises ValueError if they differ."""
+    from jax.experimental.multihost_utils import process_allgather
+
+    if jax.process_count() == 1:
+        return sizes
+    known = {tuple(row) for row in np.asarray(process_allgather(np.array(sizes, np.int32))).tolist() if all(row)}
+    if len(known) != 1:
+        raise ValueError(f"{metric}: the processes hold embeddings of different or no sizes: {sorted(known)}.")
+    return known.pop()
+
+
 def check_constant(name: str, value: float, metric: str) -> None:
     """Raise ValueError unless a ridge or an epsilon is a finite number that is not negative."""
     if not 0 <= value < float("inf"):

@@ -51,8 +51,8 @@ def lidar(
     point, unusable options, and a within-class scatter that cannot be inverted.
 
     Pass a `LidarState` for embeddings that do not fit in memory. Debiased LiDAR, the relative ridge and the interval
-    are ours, not the paper's. The interval is a jackknife over 20 groups of images with S_w held fixed: a bootstrap
-    repeats images, which lowers the rank itself, and its intervals are too narrow (tests/metrics/test_lidar.py).
+    are ours, not the paper's. The interval is a jackknife over 20 groups of images with S_w held fixed; a bootstrap
+    repeats images, which lowers the rank itself, and its intervals are too narrow (`python -m benchmarks.intervals`).
     """
     check_constant("delta", delta, "lidar")
     check_constant("eps", eps, "lidar")
@@ -99,7 +99,8 @@ def _jackknife(state: LidarState, ridge: float, bias: float, eps: float) -> floa
     rows = state.between.rows()
     if rows is None:
         raise ValueError(
-            "lidar: a confidence interval needs the images' means. Accumulate with LidarState(keep_means=True), in one process."
+            "lidar: a confidence interval needs the images' means. Accumulate with LidarState(keep_means=True), and in "
+            "one process."
         )
     whitened, _ = whiten(rows, state.within, ridge)
     values = []

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from metrics import device
-from metrics.arrays import Array, blocks, check_finite, float64, has_float64, is_split, load, shards
+from metrics.arrays import Array, agree, blocks, check_finite, float64, has_float64, is_split, load, shards
 from metrics.scatter import Scatter
 
 _ROWS = 4096  # per block: enough for BLAS to run at full speed
@@ -46,10 +46,12 @@ class LidarState:
         each adds its own part, and `sum_over_processes` joins them.
         """
         array = load(views, "[n, q, d]", "lidar")
-        self._start(array)
+        self._check(array)
         parts = shards(array)
         for part in parts:
             check_finite(part, "lidar")
+        self._prepare(*array.shape[1:])
+        self.dtype = str(array.dtype)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for block in (block for part in parts for block in blocks(part, max(1, _ROWS // self.q))):
                 if isinstance(block, np.ndarray):
@@ -64,8 +66,7 @@ class LidarState:
         """Add the images of another state, which must have the same q and d."""
         if not other.d:
             return
-        if not self.d:
-            self._prepare(other.q, other.d)
+        self._prepare(other.q, other.d)
         if (self.q, self.d) != (other.q, other.d):
             raise ValueError(
                 f"lidar cannot merge states of different layout: q={self.q}, d={self.d} and q={other.q}, d={other.d}."
@@ -77,7 +78,11 @@ class LidarState:
         self.within.merge(other.within)
 
     def sum_over_processes(self) -> None:
-        """Add the images that the other JAX processes hold; all of them must call this, and then hold the same."""
+        """Add the images that the other JAX processes hold; all of them must call this, and then hold the same.
+
+        Raises ValueError unless all that hold images agree on q and d.
+        """
+        self._prepare(*agree("lidar", self.q, self.d))
         self.between.sum_over_processes()
         self.within.sum_over_processes()
 
@@ -106,22 +111,21 @@ class LidarState:
             "views of one image."
         )
 
-    def _start(self, array: Array) -> None:
+    def _check(self, array: Array) -> None:
         _, q, d = array.shape
         if q < 2:
             raise ValueError(
                 f"lidar needs at least 2 views of each image, but got q={q} in embeddings of shape {array.shape}. "
                 "Encode every image under several views and stack them: np.stack(views, axis=1); q=10 is advised."
             )
-        if not self.d:
-            self._prepare(q, d)
-        if (q, d) != (self.q, self.d):
+        if self.d and (q, d) != (self.q, self.d):
             raise ValueError(
                 f"lidar got a batch with q={q}, d={d} after batches with q={self.q}, d={self.d}. Use a state for each."
             )
-        self.dtype = str(array.dtype)
 
     def _prepare(self, q: int, d: int) -> None:
+        if self.d:
+            return
         self.q, self.d = q, d
         self.between = Scatter(d, centred=True, keep_rows=self._keep_means)
         self.within = Scatter(d, centred=False)

@@ -7,7 +7,18 @@ from jax.typing import ArrayLike
 from scipy.linalg import blas
 
 from metrics import device
-from metrics.arrays import Array, blocks, check_finite, float64, has_float64, is_split, load, load_float64, shards
+from metrics.arrays import (
+    Array,
+    agree,
+    blocks,
+    check_finite,
+    float64,
+    has_float64,
+    is_split,
+    load,
+    load_float64,
+    shards,
+)
 from metrics.scatter import Scatter, add_product, eigenvalues, gram_eigenvalues, scratch
 from metrics.score import Score
 
@@ -91,6 +102,9 @@ class SpectrumState:
 
     def sum_over_processes(self) -> None:
         """Add the rows that the other JAX processes hold; all of them must call this, and then hold the same."""
+        (width,) = agree("SpectrumState", self.d)
+        if not self.d:
+            self.d, self._scatter = width, Scatter(width, centred=True)
         self._change(self.dtype)
         self._scatter.sum_over_processes()
 

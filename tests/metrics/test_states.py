@@ -146,6 +146,18 @@ own = rows[:150] if index == 0 else rows[150:]
 state, spectrum = LidarState(), SpectrumState()
 state.add(own); spectrum.add(own[:, 0])
 state.sum_over_processes(); spectrum.sum_over_processes()
+late = LidarState()
+if index: late.add(rows)
+late.sum_over_processes()
+assert abs(lidar(late) - lidar(rows)) < 1e-9
+wrong = SpectrumState()
+wrong.add(rows[:, 0, : 12 + index])
+try:
+    wrong.sum_over_processes()
+except ValueError as error:
+    assert "different or no sizes: [(12,), (13,)]" in str(error), error
+else:
+    raise AssertionError("processes of different width must not be summed")
 mesh = jax.make_mesh((2,), ("data",))
 split = jax.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
 half = rows[100 * index : 100 * index + 100]
@@ -189,6 +201,10 @@ def test_wrong_batches_are_refused_and_change_nothing():
     ]:
         with pytest.raises(ValueError, match=message):
             state.add(batch)
+    fresh = LidarState()
+    with pytest.raises(ValueError, match="1 of 1200"):
+        fresh.add(spoilt)
+    fresh.add(views(60, q=4))  # the layout of a refused batch does not bind
     with pytest.raises(ValueError, match="q=5, d=24 and q=4, d=24"):
         state.merge(streamed(LidarState, [views(10, q=4)]))
     assert lidar(state) == before
