@@ -30,7 +30,7 @@ def augmented_rankme(embeddings: ArrayLike, *, eps: float = 1e-7, rtol: float = 
     views = load(embeddings, "[n, q, d]", "augmented_rankme")
     n, q, d = views.shape
     score = _rankme(views.reshape(n * q, d), "augmented_rankme", eps, rtol)
-    return Score(score, **(score.settings | {"n": n, "q": q}))
+    return Score(score, **({"n": n, "q": q} | score.settings | {"n": n}))
 
 
 def _rankme(embeddings: ArrayLike | SpectrumState, metric: str, eps: float, rtol: float) -> Score:

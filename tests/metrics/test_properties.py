@@ -111,6 +111,16 @@ def test_ungrouped_views_are_detected(seed):
         assert lidar(shuffled) > lidar(views)
 
 
+def test_noise_is_detected_among_few_rows_too():
+    found = []
+    for seed in range(20):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            lidar(np.random.default_rng(seed).standard_normal((8, 2, 40)))
+        found.append(any("no more alike" in str(warning.message) for warning in told))
+    assert sum(found) >= 18
+
+
 @checked
 @given(layouts(), st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(0, 5))
 def test_any_batches_and_any_merge_give_the_value_of_one_call(layout, sizes, merged):

@@ -82,9 +82,11 @@ def test_merged_states_are_the_whole(cuts):
     assert rankme(spectrum) == pytest.approx(rankme(rows[:, 0]), rel=RTOL)
 
 
-def test_merging_leaves_the_other_state_alone():
+@pytest.mark.filterwarnings("ignore:lidar")
+@pytest.mark.parametrize("cut", [5, 195])
+def test_merging_leaves_the_other_state_alone(cut):
     rows = views(200)
-    left, right = streamed(LidarState, [rows[:5]]), streamed(LidarState, [rows[5:]])
+    left, right = streamed(LidarState, [rows[:cut]]), streamed(LidarState, [rows[cut:]])
     before = lidar(right)
     left.merge(right)
     left.add(rows)
