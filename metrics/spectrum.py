@@ -166,7 +166,7 @@ class SpectrumState:
         product = np.zeros((small.shape[1], small.shape[1]), order="F")
         for part in shards(self._source):
             for block in blocks(part, _ROWS):
-                add_product(product, np.asarray(block, np.float64) @ small)
+                add_product(product, blas.dgemm(1.0, small, np.asarray(block, np.float64).T, trans_a=1).T)
         tail = np.sqrt(eigenvalues(product)[::-1].clip(min=0))
         large = np.sqrt(squares[::-1][: self.d - len(tail)])
         self.__dict__["singular_values"] = np.concatenate([large, tail])[: len(values)]
