@@ -1,8 +1,5 @@
 """What LiDAR needs of embeddings, accumulated batch by batch: two scatter matrices, never the rows."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import jax
 import numpy as np
 from jax.typing import ArrayLike
@@ -52,15 +49,17 @@ class LidarState:
             check_finite(part, "lidar")
         self._prepare(*array.shape[1:])
         self.dtype = str(array.dtype)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for block in (block for part in parts for block in blocks(part, max(1, _ROWS // self.q))):
-                if isinstance(block, np.ndarray):
-                    means, contrasts = _split(block, pool)
-                    self.within.add(contrasts)
-                else:
-                    means, product = self._multiply(block)
-                    self.within.add_product(len(means) * (self.q - 1), np.zeros(self.d), product)
-                self.between.add(means)
+        size = max(1, _ROWS // self.q)
+        buffer = np.empty((min(size, len(array)), self.q - 1, self.d))
+        for block in (block for part in parts for block in blocks(part, size)):
+            if isinstance(block, np.ndarray):
+                contrasts = buffer[: len(block)]
+                means = _split(block, contrasts)
+                self.within.add(contrasts.reshape(-1, self.d))
+            else:
+                means, product = self._multiply(block)
+                self.within.add_product(len(means) * (self.q - 1), np.zeros(self.d), product)
+            self.between.add(means)
 
     def merge(self, other: "LidarState") -> None:
         """Add the images of another state, which must have the same q and d."""
@@ -140,23 +139,19 @@ class LidarState:
         return np.array(means, np.float64), np.asarray(product, np.float64)
 
 
-def _split(views: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
-    """Means [n, d], and contrasts [n (q-1), d] whose sum of products is the scatter around the means."""
-    n, q, d = views.shape
-    contrasts = np.empty((n, q - 1, d))
-    # Few images at a time stay in the cache, and NumPy works in threads only if it is told to.
-    means = list(pool.map(_split_few, blocks(views, 8), blocks(contrasts, 8)))
-    return np.concatenate(means), contrasts.reshape(n * (q - 1), d)
+def _split(views: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
+    """Return means [n, d]; write contrasts [n, q-1, d] whose sum of products is the scatter around the means.
 
-
-def _split_few(views: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
+    A reflection of the q views that takes their mean's direction to the first view: the other q - 1 rows hold all of
+    the scatter, so the product is by 1/q smaller than that of the q residuals.
+    """
     q = views.shape[1]
-    contrasts[...] = views[:, 1:]
-    means = (contrasts.sum(axis=1) + views[:, 0]) / q
-    # A reflection of the q views that takes their mean's direction to the first view: the other q - 1 rows hold all of
-    # the scatter, so the product is by 1/q smaller than that of the q residuals.
-    contrasts -= ((np.sqrt(q) * means - views[:, 0]) / (np.sqrt(q) - 1))[:, None]
-    return means
+    means = []
+    for few, part in zip(blocks(views, 8), blocks(contrasts, 8), strict=True):  # few enough for the cache
+        part[...] = few[:, 1:]
+        means.append((part.sum(axis=1) + few[:, 0]) / q)
+        part -= ((np.sqrt(q) * means[-1] - few[:, 0]) / (np.sqrt(q) - 1))[:, None]
+    return np.concatenate(means)
 
 
 def _concentration(scatter: Scatter) -> float:

@@ -27,10 +27,10 @@ class Scatter:
         self._matrix: np.ndarray | None = None
 
     def add(self, rows: np.ndarray) -> None:
-        """Add float64 rows [m, d]; the array is kept or overwritten, so the caller must not use it again."""
+        """Add float64 rows [m, d], which may be overwritten."""
         few = self._keep_rows or 2 * (self.count + len(rows)) <= len(self.mean)
         if self._matrix is None and few:
-            self._rows.append(rows)
+            self._rows.append(rows.copy())
             self._include(len(rows), rows.mean(axis=0))
             return
         self.matrix()

@@ -80,6 +80,7 @@ class SpectrumState:
         if not self.d:
             self.d, self._scatter = array.shape[1], Scatter(array.shape[1], centred=True)
         self._change(str(array.dtype))
+        buffer = np.empty((min(_ROWS, len(array)), self.d))
         for part in parts:
             for block in blocks(part, _ROWS):
                 if not isinstance(block, np.ndarray) and has_float64(block):
@@ -87,7 +88,9 @@ class SpectrumState:
                         mean, product = device.row_products(block.astype(np.float64))
                     self._scatter.add_product(len(block), np.asarray(mean), np.asarray(product))
                 else:  # a float32 product would be wrong near collapse, so a TPU's rows come to the host
-                    self._scatter.add(np.array(block, np.float64))
+                    rows = buffer[: len(block)]
+                    rows[...] = block
+                    self._scatter.add(rows)
 
     def merge(self, other: "SpectrumState") -> None:
         """Add the rows of another state of the same width."""
