@@ -1,6 +1,5 @@
 """What the metrics accept, and where the rows of an array lie."""
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+ROUNDING = float(np.finfo(np.float64).eps)
+BLOCK_ROWS = 4096  # at a time: enough for BLAS to run at full speed
 _LARGEST = 1e70  # fourth powers, summed, stay finite
 
 Array: TypeAlias = np.ndarray | jax.Array
@@ -96,13 +97,6 @@ def blocks(array: Array, rows: int) -> Iterator[Array]:
 def has_float64(array: jax.Array) -> bool:
     """Whether the device that holds `array` computes in float64; TPUs do not."""
     return _platform(array) in ("cpu", "gpu")
-
-
-@contextlib.contextmanager
-def float64() -> Iterator[None]:
-    """Let JAX compute in 64 bits inside the block, and leave the caller's precision as it was."""
-    with jax.enable_x64(True):
-        yield
 
 
 def _platform(array: jax.Array) -> str:

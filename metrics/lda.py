@@ -12,7 +12,6 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from metrics import device
-from metrics.arrays import float64
 from metrics.scatter import Scatter, add_product, eigenvalues, gram_eigenvalues, scratch
 
 
@@ -70,7 +69,7 @@ def _from_rows(between: np.ndarray, within: np.ndarray, ridge: float) -> Spectru
 
 
 def _on_device(between: np.ndarray, within: np.ndarray, ridge: float, *, as_rows: bool) -> Spectrum:
-    with float64():
+    with jax.enable_x64(True):
         values, smallest_pivot = device.lda_eigenvalues(within, ridge, between, as_rows=as_rows)
         return Spectrum(np.asarray(values), float(smallest_pivot))
 

@@ -16,14 +16,13 @@ from typing import Literal
 import numpy as np
 from jax.typing import ArrayLike
 
-from metrics.arrays import check_constant
+from metrics.arrays import ROUNDING, check_constant, is_split
 from metrics.lda import Spectrum, lda_spectrum, whiten
 from metrics.lidar_state import LidarState
 from metrics.scatter import gram_eigenvalues
 from metrics.score import Score
 from metrics.spectrum import entropy_rank
 
-_ROUNDING = float(np.finfo(np.float64).eps)
 _GROUPS = 20  # of the jackknife
 
 
@@ -122,14 +121,15 @@ def _quantile(confidence: float, groups: int) -> float:
 def _whole(embeddings: ArrayLike, keep_means: bool) -> LidarState:
     state = LidarState(keep_means=keep_means)
     state.add(embeddings)
-    state.sum_over_processes_if_split(embeddings)
+    if is_split(embeddings):
+        state.sum_over_processes()
     return state
 
 
 def _check_inverse(spectrum: Spectrum, n: int, q: int, d: int, delta: float) -> None:
     # Comparisons with NaN are false, so this also catches a factorisation that broke down.
     full_rank = delta > 0 or n * (q - 1) >= d
-    if full_rank and spectrum.smallest_pivot > d * _ROUNDING and np.isfinite(spectrum.eigenvalues).all():
+    if full_rank and spectrum.smallest_pivot > d * ROUNDING and np.isfinite(spectrum.eigenvalues).all():
         return
     raise ValueError(
         f"lidar cannot invert the within-class scatter of embeddings [n={n}, q={q}, d={d}] with delta={delta}. "

@@ -5,11 +5,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from metrics import device
-from metrics.arrays import Array, agree, blocks, check_finite, float64, has_float64, is_split, load, shards
+from metrics.arrays import BLOCK_ROWS, ROUNDING, Array, agree, blocks, check_finite, has_float64, load, shards
 from metrics.scatter import Scatter
-
-_ROWS = 4096  # per block: enough for BLAS to run at full speed
-_ROUNDING = float(np.finfo(np.float64).eps)
 
 
 class LidarState:
@@ -49,7 +46,7 @@ class LidarState:
             check_finite(part, "lidar")
         self._prepare(*array.shape[1:])
         self.dtype = str(array.dtype)
-        size = max(1, _ROWS // self.q)
+        size = max(1, BLOCK_ROWS // self.q)
         buffer = np.empty((min(size, len(array)), self.q - 1, self.d))
         for block in (block for part in parts for block in blocks(part, size)):
             if isinstance(block, np.ndarray):
@@ -85,15 +82,10 @@ class LidarState:
         self.between.sum_over_processes()
         self.within.sum_over_processes()
 
-    def sum_over_processes_if_split(self, embeddings: ArrayLike) -> None:
-        """`sum_over_processes` for an array of which this process holds a part only."""
-        if is_split(embeddings):
-            self.sum_over_processes()
-
     def means_coincide(self) -> bool:
         """Whether the images' means differ by no more than rounding."""
         energy = float(self.between.mean @ self.between.mean) + self.within.trace() / (self.n * self.q)
-        return self.between.trace() / self.n <= (16 * _ROUNDING) ** 2 * energy
+        return self.between.trace() / self.n <= (16 * ROUNDING) ** 2 * energy
 
     def grouping_advice(self) -> str:
         """What to check if views of one image are no more alike than views of different images, else ""."""
@@ -131,7 +123,7 @@ class LidarState:
 
     def _multiply(self, block: jax.Array) -> tuple[np.ndarray, np.ndarray]:
         if has_float64(block):
-            with float64():
+            with jax.enable_x64(True):
                 means, product = device.view_products(block.astype(np.float64))
         else:
             self.products = "float32"

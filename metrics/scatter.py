@@ -10,8 +10,6 @@ import jax
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from metrics.arrays import float64
-
 
 class Scatter:
     """Count, mean and sum of (x - m)(x - m)^T over rows x [d], where m is their mean, or 0 if not `centred`.
@@ -90,7 +88,7 @@ class Scatter:
             return
         self._keep_rows = False
         matrix = self.matrix()
-        with float64():
+        with jax.enable_x64(True):
             counts, means = process_allgather((np.float64(self.count), self.mean))
             mean = counts @ means / counts.sum()
             if self._centred and self.count:

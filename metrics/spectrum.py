@@ -2,17 +2,19 @@
 
 from functools import cached_property
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from scipy.linalg import blas
 
 from metrics import device
 from metrics.arrays import (
+    BLOCK_ROWS,
+    ROUNDING,
     Array,
     agree,
     blocks,
     check_finite,
-    float64,
     has_float64,
     is_split,
     load,
@@ -22,8 +24,6 @@ from metrics.arrays import (
 from metrics.scatter import Scatter, add_product, eigenvalues, gram_eigenvalues, scratch
 from metrics.score import Score
 
-_ROUNDING = float(np.finfo(np.float64).eps)
-_ROWS = 4096  # per block: enough for BLAS to run at full speed
 _SMALL = 1e-4  # singular values below this fraction of the largest are computed again when the Gram matrix loses them
 
 
@@ -80,11 +80,11 @@ class SpectrumState:
         if not self.d:
             self.d, self._scatter = array.shape[1], Scatter(array.shape[1], centred=True)
         self._change(str(array.dtype))
-        buffer = np.empty((min(_ROWS, len(array)), self.d))
+        buffer = np.empty((min(BLOCK_ROWS, len(array)), self.d))
         for part in parts:
-            for block in blocks(part, _ROWS):
+            for block in blocks(part, BLOCK_ROWS):
                 if not isinstance(block, np.ndarray) and has_float64(block):
-                    with float64():
+                    with jax.enable_x64(True):
                         mean, product = device.row_products(block.astype(np.float64))
                     self._scatter.add_product(len(block), np.asarray(mean), np.asarray(product))
                 else:  # a float32 product would be wrong near collapse, so a TPU's rows come to the host
@@ -144,7 +144,7 @@ class SpectrumState:
         """`eigenvalues` with 0 for what is no more than rounding of the mean; never empty."""
         if self.n < 2:
             return np.zeros(1)
-        floor = max((16 * _ROUNDING) ** 2 * self.energy(), _ROUNDING * self.eigenvalues[0])
+        floor = max((16 * ROUNDING) ** 2 * self.energy(), ROUNDING * self.eigenvalues[0])
         return np.where(self.eigenvalues > floor, self.eigenvalues, 0)
 
     def _change(self, dtype: str) -> None:
@@ -168,7 +168,7 @@ class SpectrumState:
         small = vectors[:, squares < _SMALL**2 * squares[-1]]
         product = np.zeros((small.shape[1], small.shape[1]), order="F")
         for part in shards(self._source):
-            for block in blocks(part, _ROWS):
+            for block in blocks(part, BLOCK_ROWS):
                 add_product(product, blas.dgemm(1.0, small, np.asarray(block, np.float64).T, trans_a=1).T)
         tail = np.sqrt(eigenvalues(product)[::-1].clip(min=0))
         large = np.sqrt(squares[::-1][: self.d - len(tail)])
@@ -192,7 +192,7 @@ def _gram_error(values: np.ndarray) -> float:
 
     Its eigenvalues are off by about 2 u lambda_1, independently of each other (measured on decaying spectra).
     """
-    floor = 2 * _ROUNDING * values[0] ** 2
+    floor = 2 * ROUNDING * values[0] ** 2
     errors = np.where(values**2 > floor, floor / (2 * np.maximum(values, np.sqrt(floor))), np.sqrt(floor))
     shares = np.maximum(values, np.sqrt(floor)) / values.sum()
     return float(np.linalg.norm(errors / values.sum() * np.log(shares)))
