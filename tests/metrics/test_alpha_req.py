@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 
 from metrics import SpectrumState, alpha_req
+from tests.metrics.seeded import seeded_views
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "alphareq_a.npz"
-
-
-def seeded_embeddings(d: int) -> np.ndarray:
-    """The first view of the seeded views of test_lidar.py: [200, d]."""
-    rng, k = np.random.default_rng(0), np.arange(1, d + 1)
-    signal = rng.standard_normal((200, d)) * k**-0.5
-    mixing = rng.standard_normal((d, d)) / np.sqrt(d)
-    noise = rng.standard_normal((200, 8, d)) * k**-0.25
-    return ((signal[:, None] + 0.5 * noise) @ mixing)[:, 0]
 
 
 def power_law(alpha: float, n: int = 300, d: int = 120) -> np.ndarray:
@@ -52,7 +44,7 @@ def test_equals_the_reference():
     ],
 )
 def test_seeded_table(d, first, last, weighted, unweighted):
-    embeddings = seeded_embeddings(d)
+    embeddings = seeded_views(d)[:, 0]
     assert alpha_req(embeddings, first=first, last=last) == pytest.approx(weighted, abs=1e-6)
     assert alpha_req(embeddings, first=first, last=last, weighted=False) == pytest.approx(unweighted, abs=1e-6)
 

@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 
 from metrics import lidar, rankme
+from tests.metrics.seeded import seeded_views
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -22,15 +23,6 @@ def few_images(n: int, d: int):
 def ungrouped():
     """Expect the warning that goes with views that have nothing in common."""
     return pytest.warns(UserWarning, match="no more alike than views of different images")
-
-
-def seeded_views(d: int, n: int = 200, q: int = 8) -> np.ndarray:
-    """Anisotropic signal and noise, mixed by one matrix: [n, q, d]."""
-    rng, k = np.random.default_rng(0), np.arange(1, d + 1)
-    signal = rng.standard_normal((n, d)) * k**-0.5
-    mixing = rng.standard_normal((d, d)) / np.sqrt(d)
-    noise = rng.standard_normal((n, q, d)) * k**-0.25
-    return (signal[:, None] + 0.5 * noise) @ mixing
 
 
 def hadamard_views(variances: list[float], widths: list[float]) -> np.ndarray:

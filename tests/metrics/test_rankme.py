@@ -16,17 +16,9 @@ from metrics import (
     singular_values,
     stable_rank,
 )
+from tests.metrics.seeded import seeded_views
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def seeded_views(d: int) -> np.ndarray:
-    """Anisotropic signal and noise, mixed by one matrix: [200, 8, d]."""
-    rng, n, q, k = np.random.default_rng(0), 200, 8, np.arange(1, d + 1)
-    signal = rng.standard_normal((n, d)) * k**-0.5
-    mixing = rng.standard_normal((d, d)) / np.sqrt(d)
-    noise = rng.standard_normal((n, q, d)) * k**-0.25
-    return (signal[:, None] + 0.5 * noise) @ mixing
 
 
 @pytest.mark.parametrize("case", ["rankme_a", "rankme_b", "rankme_c"])
