@@ -33,6 +33,7 @@ from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.method import load_method
 from sslx.training.run_folder import read_config
+from sslx.training.state import State, model_of
 
 RUN = flags.DEFINE_string("run", None, "The run's folder, as train.py printed it.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "all", "Which checkpoints: all, last, or a step.")
@@ -63,8 +64,8 @@ def main() -> None:
         print("note: no labels or no test split, so no kNN and no linear probe")
     method = load_method(config, len(train.images))
     size = method.views.crops[0].size
-    params, extra = method.init(jax.random.key(config.seed), (1, size, size, train.images.shape[-1]))
-    like = parallel.replicated_like({"params": params, "extra": extra}, mesh)
+    shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), (1, size, size, train.images.shape[-1])))
+    like = parallel.replicated_like(model_of(State(None, shapes[0], shapes[1], None)), mesh)
     verdicts = []
     with jax.set_mesh(mesh):
         checkpoints = Checkpoints(folder / "checkpoints")

@@ -19,8 +19,8 @@ from ml_collections import ConfigDict, config_flags
 from sslx import command
 from sslx.data import sources
 from sslx.data.order import steps_per_epoch
-from sslx.evaluation.features import Extractor, Model
-from sslx.evaluation.monitor import Monitor, collapse_warning, monitor_line
+from sslx.evaluation.features import Extractor
+from sslx.evaluation.monitor import Monitor
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.input import Input
@@ -31,6 +31,7 @@ from sslx.training.optimizer import describe_decay, make_optimizer
 from sslx.training.run_folder import open_run
 from sslx.training.schedule import Durations, learning_rate
 from sslx.training.state import State, init_state, make_step, model_of
+from sslx.training.store import open_store
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, a file such as configs/digits/diet.py.")
 RUN = flags.DEFINE_string("run", None, "The run's folder; without it runs/DATASET-METHOD, after the recipe.")
@@ -86,13 +87,17 @@ def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
     )
 
     size = method.views.crops[0].size
-    state = init_state(method, optimizer, jax.random.key(config.seed), (1, size, size, data.images.shape[-1]))
-    state = parallel.replicate(state, mesh)
+    shape = (1, size, size, data.images.shape[-1])
+    store = open_store(method, folder, config.seed, batch_size, mesh)  # of rows that are not on the device
+    kept = {"keep": config.checkpoint.keep, "best": config.checkpoint.best}
+    checkpoints = Checkpoints(folder / "checkpoints", **kept, store=store)
+    state = checkpoints.resume(
+        lambda: parallel.replicate(init_state(method, optimizer, jax.random.key(config.seed), shape), mesh)
+    )
     print("\n".join(describe_decay(state.params, config.optimizer)))
-    checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep, best=config.checkpoint.best)
-    state = checkpoints.restore_latest(state) or state
     batches = Input(data.images, config.seed, batch_size, mesh, resident_bytes=config.data.resident_gib * 2**30)
     step = make_step(method, optimizer, rate, config.seed, resident=batches.resident)
+    step = store.around(step) if store else step
     monitor = Monitor(config.monitor, Extractor(method, mesh, config.evaluation.batch_size), data, test, config.seed)
     log = Log(folder, step=int(state.step), tensorboard=config.log.tensorboard)
     return Run(config, folder, durations, batches, step, monitor, checkpoints, log), state
@@ -120,10 +125,11 @@ def train(run: Run, state: State) -> int:
                 print(progress_line(done, total, values, run.config.batch_size), flush=True)
                 run.log.write(done, values)
             if done == 1 and every["monitor"]:  # only now, so that the first step does not wait for it
-                meter.exclude(look(run, 0, run.checkpoints.restore_model(0, model_of(state)))["monitor_seconds"])
+                fresh = run.checkpoints.restore_model(0, model_of(state))
+                meter.exclude(run.monitor.look(0, fresh, run.log)["monitor_seconds"])
             if due["monitor"] or due["checkpoint"] or interrupt.asked:
                 meter.flush()  # a state that is not finite is never saved
-                monitored = look(run, done, model_of(state)) if due["monitor"] else {}
+                monitored = run.monitor.look(done, model_of(state), run.log) if due["monitor"] else {}
                 if due["checkpoint"] or interrupt.asked:
                     run.checkpoints.save(done, state, monitored)
                 meter.restart()
@@ -134,16 +140,6 @@ def train(run: Run, state: State) -> int:
     run.checkpoints.wait()
     print(f"done: {total} steps. Judge the checkpoints: python eval.py --run={run.folder}")
     return 0
-
-
-def look(run: Run, step: int, model: Model) -> dict[str, float]:
-    """The monitor's values of a model, shown and logged; with a warning when the representation has collapsed."""
-    values = run.monitor(model)
-    print(f"  at step {step}: {monitor_line(values)}", flush=True)
-    run.log.write(step, values)
-    if step and (warning := collapse_warning(values)):
-        print(warning, flush=True)
-    return values
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128
     config.data.name = "digits"
     config.model.variant = "resnet_tiny"
-    config.method = ConfigDict({"name": "diet", "label_smoothing": 0.8})
+    config.method = common.diet()
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
     config.views = ConfigDict({"crop": common.crop(8, area=(0.4, 1.0), flip=0.0)})
     config.optimizer.learning_rate = 3e-3

@@ -1,4 +1,4 @@
-"""Which images make up a batch: a pure function of the seed and the step, so a run resumes from its step alone."""
+"""Which images make up a batch: pure functions of the seed and the step, so a run resumes from its step alone."""
 
 import functools
 
@@ -14,6 +14,21 @@ def order(seed: int, step: int, *, num_images: int, batch_size: int) -> np.ndarr
     """
     epoch, position = divmod(step, steps_per_epoch(num_images, batch_size))
     return _permutation(seed, epoch, num_images)[position * batch_size : (position + 1) * batch_size]
+
+
+def others(seed: int, step: int, batch: np.ndarray, *, num_images: int, count: int) -> np.ndarray:
+    """Indices [count] of distinct images outside the batch of training step `step`, uniformly drawn.
+
+    Raises ValueError when there are not so many.
+    """
+    if not 0 <= count <= num_images - len(batch):
+        raise ValueError(
+            f"{count} images beside a batch of {len(batch)} were asked for, but the training split has {num_images}: "
+            f"use 0 to {num_images - len(batch)}."
+        )
+    generator = np.random.Generator(np.random.Philox(key=[seed, step], counter=1 << 64))
+    drawn = generator.choice(num_images, min(count + len(batch), num_images), replace=False).astype(np.int32)
+    return drawn[~np.isin(drawn, batch)][:count]
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:

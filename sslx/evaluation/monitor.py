@@ -53,6 +53,15 @@ class Monitor:
             values["knn"] = knn_accuracy(features.representation, self._labels, queries, labels, k=k)
         return values | {"monitor_seconds": time.perf_counter() - started}
 
+    def look(self, step: int, model: Model, log: Any) -> dict[str, float]:
+        """The values of `model`, printed and logged; with a warning when the representation has collapsed."""
+        values = self(model)
+        print(f"  at step {step}: {monitor_line(values)}", flush=True)
+        log.write(step, values)
+        if step and (warning := collapse_warning(values)):
+            print(warning, flush=True)
+        return values
+
 
 def monitor_line(values: dict[str, float]) -> str:
     """One line such as: RankMe 12.3 of 64, LiDAR 30.1, feature std 0.71, kNN 93.1 % (0.8 s)."""

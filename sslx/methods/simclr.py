@@ -22,9 +22,7 @@ def nt_xent(z1: Array, z2: Array, *, temperature: float) -> Array:
     """Normalised temperature-scaled cross-entropy of projections [B, k] of two views, as the mean over 2B anchors."""
     chex.assert_rank([z1, z2], 2)
     chex.assert_equal_shape([z1, z2])
-    z = jnp.concatenate([z1, z2])
-    # As torch's F.normalize with its 1e-12, but with a zero instead of a NaN as the gradient at a zero vector.
-    z = z * jax.lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=1, keepdims=True), 1e-24))
+    z = heads.unit_length(jnp.concatenate([z1, z2]))
     similarity = jnp.matmul(z, z.T, precision="highest") / temperature
     anchors = len(z)
     candidates = jnp.where(jnp.eye(anchors, dtype=bool), -jnp.inf, similarity)
@@ -38,7 +36,6 @@ class Method:
 
     encoder: Network
     crops: dict[str, Crop]
-    num_images: int
     temperature: float = 0.5
     projector_width: int = 128
 

@@ -47,6 +47,11 @@ def mlp(
     return from_linen(module, rules, widths[-1])
 
 
+def unit_length(x: jax.Array) -> jax.Array:
+    """Rows [B, d] divided by their length, as torch's F.normalize; at a zero row the gradient is zero, not NaN."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=1, keepdims=True), 1e-24))
+
+
 def _distributions(init: str) -> tuple[initialise.Draw, initialise.Draw]:
     if init == "torch":
         return initialise.uniform_fan_in, initialise.uniform_fan_in

@@ -32,9 +32,15 @@ def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
         # Compiling the module's own init takes seconds; its shapes alone take a fraction of one.
         x = jax.ShapeDtypeStruct(tuple(shape), np.float32)
         shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), x)
-        words = np.ravel(jax.random.key_data(key) if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
-        seed = [int(word) for word in words]
-        return fill(shapes["params"], rules, seed), fill(shapes.get("batch_stats", {}), rules, seed)
+        words = jax.random.key_data(key) if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+
+        def draw(words: jax.Array) -> tuple[Params, Stats]:
+            seed = [int(word) for word in np.ravel(words)]
+            return fill(shapes["params"], rules, seed), fill(shapes.get("batch_stats", {}), rules, seed)
+
+        if isinstance(words, jax.core.Tracer):  # as under jax.eval_shape, when only the shapes are wanted
+            return jax.pure_callback(draw, (shapes["params"], shapes.get("batch_stats", {})), words)
+        return draw(words)
 
     def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool) -> tuple[jax.Array, Stats]:
         variables = {"params": params, "batch_stats": stats}

@@ -1,12 +1,13 @@
 """Checkpoints: asynchronous Orbax saves with our own checksums, and a restore that survives damage.
 
-A checkpoint holds two items, `model` (params and extra) and `optimizer`, so that evaluation reads the first alone.
+A checkpoint holds two items, `model` and `training` (optimizer and head), so that evaluation reads the first alone.
 Orbax notices neither flipped bytes nor an empty step folder; therefore every leaf's CRC-32 is saved beside it.
 """
 
 import contextlib
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from orbax.checkpoint import v1
 
 from sslx.training.optimizer import path_name
-from sslx.training.state import State, model_of
+from sslx.training.state import State, items_of, state_of
+from sslx.training.store import Store
 
 KEEP = ("all", "latest+best")
 
@@ -23,8 +25,11 @@ KEEP = ("all", "latest+best")
 class Checkpoints:
     """The checkpoints of one run folder."""
 
-    def __init__(self, folder: Path, *, keep: str = "all", best: str = "") -> None:
-        """Open `folder`; with keep "latest+best", only the newest stays, and that with the highest monitored `best`."""
+    def __init__(self, folder: Path, *, keep: str = "all", best: str = "", store: Store | None = None) -> None:
+        """Open `folder`; with keep "latest+best", only the newest stays, and that with the highest monitored `best`.
+
+        What a `store` holds beside the state is saved and restored with it.
+        """
         if keep not in KEEP:
             raise ValueError(f"config.checkpoint.keep is {keep!r}; it takes {' or '.join(KEEP)}.")
         policies = v1.training.preservation_policies
@@ -34,7 +39,7 @@ class Checkpoints:
             policy = policies.AnyPreservationPolicy([policies.LatestN(1), highest])
         self._best, self._keep_best = best, policy is not None
         self._saving: tuple[int, Any] | None = None
-        self._folder = folder
+        self._folder, self._store = folder, store
         context = v1.Context()
         # Slicing every small leaf so that each device writes a part costs more than it saves.
         context.array.saving.min_slice_bytes_for_replica_parallel = 2**20
@@ -54,12 +59,13 @@ class Checkpoints:
         self.wait()
         if step in self.steps():
             return
-        items = {"model": model_of(state), "optimizer": state.optimizer}
+        items = items_of(state)
         metrics = self._best_of(monitored)
         sums = {name: checksums(item) for name, item in items.items()}
         try:
+            stored = self._store.save(step, max(self.steps(), default=None)) if self._store else {}
             answer = self._orbax.save_checkpointables_async(
-                step, items, metrics=metrics, custom_metadata={"crc32": sums}
+                step, items, metrics=metrics, custom_metadata={"crc32": sums, "store": stored}
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise self._failure(step, error) from error
@@ -75,6 +81,17 @@ class Checkpoints:
         except Exception as error:  # the writer's threads raise whatever the file system did
             raise self._failure(step, error) from error
 
+    def resume(self, fresh: Callable[[], State]) -> State:
+        """The newest undamaged state, or where nothing was saved yet a fresh one; never both in memory at once."""
+        state = fresh()
+        if not self.steps():
+            return state
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+        del state
+        restored = self.restore_latest(like)
+        assert restored is not None  # it raises when there are checkpoints and none can be read
+        return restored
+
     def restore_latest(self, like: State) -> State | None:
         """The newest undamaged state, placed as the arrays of `like`; None when nothing was saved yet.
 
@@ -84,14 +101,15 @@ class Checkpoints:
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
-                model = self._load(step, "model", model_of(like))
-                optimizer = self._load(step, "optimizer", like.optimizer)
+                items = {name: self._load(step, name, item) for name, item in items_of(like).items()}
+                if self._store:
+                    self._store.load(step, (self._orbax.metadata(step).custom_metadata or {}).get("store", {}))
             except Exception as error:  # a damaged step can fail in any layer of the reader
                 damaged[step] = _first_line(error)
                 continue
             self._set_aside(damaged)
             stepped = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
-            return State(stepped, model["params"], model["extra"], optimizer)
+            return state_of(stepped, items)
         if damaged:
             step, reason = next(iter(damaged.items()))
             raise ValueError(
@@ -109,13 +127,15 @@ class Checkpoints:
             raise ValueError(f"checkpoint {step} in {self._folder} is damaged: {_first_line(error)}") from error
 
     def close(self) -> None:
-        """Wait for the save under way and free the writer; raises ValueError when that save failed."""
+        """Wait for the save under way, free the writer and the store; raises ValueError when that save failed."""
         try:
             self.wait()
         finally:
             # Orbax raises here once more what `wait` has already reported.
             with contextlib.suppress(Exception):
                 self._orbax.close()
+            if self._store:
+                self._store.close()
 
     def _load(self, step: int, item: str, like: Any) -> Any:
         loaded = self._orbax.load_checkpointables(step, {item: like})[item]

@@ -4,13 +4,14 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
 
 from sslx.data.views import Crop, Views
 from sslx.models import build
+from sslx.training.rows import row_adamw
 
 Array = jax.Array
 Params = Any  # a pytree of arrays that the optimizer trains
@@ -33,7 +34,10 @@ class Features(NamedTuple):
 
 
 class Method(Protocol):
-    """A self-supervised method; each file in `sslx/methods/` has one class called `Method`."""
+    """A self-supervised method; each file in `sslx/methods/` has one class called `Method`.
+
+    What it keeps under "head" in params or extra serves the loss alone: evaluation never loads it.
+    """
 
     @property
     def views(self) -> Views:
@@ -58,18 +62,20 @@ def load_method(config: Any, num_images: int) -> Method:
     """The method of a resolved config.
 
     `config.method.name` is a file in `sslx/methods/`, or the dotted name of a module of yours with a class `Method`.
+    It is called with the config's fields, and with what it names of `encoder`, `crops`, `num_images`, `row_optimizer`.
     Raises ValueError for an unknown name or field, with what exists.
     """
     fields = dict(config.method)
     module = _import_method(fields.pop("name"))
-    given: dict[str, Any] = {
-        "encoder": build(**config.model),
-        "crops": {name: Crop(**recipe) for name, recipe in config.views.items()},
-        "num_images": num_images,
+    given: dict[str, Callable[[], Any]] = {
+        "encoder": lambda: build(**config.model),
+        "crops": lambda: {name: Crop(**recipe) for name, recipe in config.views.items()},
+        "num_images": lambda: num_images,
+        "row_optimizer": lambda: row_adamw(config, num_images),
     }
-    allowed = [name for name in inspect.signature(module.Method).parameters if name not in given]
-    check_fields("config.method", fields, allowed)
-    return module.Method(**given, **fields)
+    parameters = inspect.signature(module.Method).parameters
+    check_fields("config.method", fields, [name for name in parameters if name not in given])
+    return module.Method(**{name: given[name]() for name in parameters if name in given}, **fields)
 
 
 def check_fields(where: str, fields: Mapping[str, Any], allowed: list[str]) -> None:

@@ -66,8 +66,13 @@ def _cpu_is_wanted() -> bool:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """The pytree with every leaf copied to all devices."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    """The pytree with every leaf copied to all devices, but for those that a method has split over them."""
+
+    def place(leaf: Any) -> Any:
+        split = isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding) and AXIS in leaf.sharding.spec
+        return leaf if split else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+
+    return jax.tree.map(place, tree)
 
 
 def replicated_like(tree: Any, mesh: Mesh) -> Any:

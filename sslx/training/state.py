@@ -10,19 +10,41 @@ import optax
 from sslx.data.views import training_views
 from sslx.training.method import Array, Batch, Extra, Logs, Method, Params
 
+HEAD = "head"  # the entry of params or extra that serves the loss alone
+
 
 class State(NamedTuple):
     """All that a run remembers; randomness and data order follow from the seed and `step`."""
 
-    step: Array  # updates done, int32
+    step: Any  # updates done, an int32 array
     params: Params
     extra: Extra
     optimizer: Any
 
 
 def model_of(state: State) -> dict[str, Any]:
-    """What evaluation needs of a state, and what a checkpoint holds as its item `model`."""
-    return {"params": state.params, "extra": state.extra}
+    """What evaluation needs of a state: parameters and extra without the head."""
+    return {"params": _split(state.params)[0], "extra": _split(state.extra)[0]}
+
+
+def items_of(state: State) -> dict[str, Any]:
+    """The state as a checkpoint holds it: `model`, and `training`, which is the optimizer and the head."""
+    heads = {"params": _split(state.params)[1], "extra": _split(state.extra)[1]}
+    return {"model": model_of(state), "training": {"optimizer": state.optimizer} | heads}
+
+
+def state_of(step: Array, items: dict[str, Any]) -> State:
+    """The state that `items_of` took apart."""
+    model, training = items["model"], items["training"]
+    params, extra = ({**model[x], **training[x]} if training[x] else model[x] for x in ("params", "extra"))
+    return State(step, params, extra, training["optimizer"])
+
+
+def _split(tree: Any) -> tuple[Any, dict[str, Any]]:
+    """The tree without its head, and the head."""
+    if not isinstance(tree, dict) or HEAD not in tree:
+        return tree, {}
+    return {name: leaf for name, leaf in tree.items() if name != HEAD}, {HEAD: tree[HEAD]}
 
 
 def init_state(method: Method, optimizer: optax.GradientTransformation, key: Array, shape: tuple[int, ...]) -> State:

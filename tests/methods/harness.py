@@ -1,6 +1,7 @@
 """A short run of any method through the real loop's pieces, for tests: small images, small network, few steps."""
 
 import importlib
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,14 @@ from sslx.training.method import Method, load_method
 from sslx.training.optimizer import make_optimizer
 from sslx.training.schedule import Durations, learning_rate
 from sslx.training.state import State, init_state, make_step
+from sslx.training.store import Store, open_store
 
 METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
+# Beside each method's digits recipe: what else of it goes through the whole harness.
+VARIANTS = {
+    "diet/blockwise": {"head": "blockwise", "block": 40, "projector": (16,), "normalise": True, "learn_scale": True},
+    "sdiet/file": {"rows": "file", "negatives": 9, "correction": True, "normalise": "both", "learn_scale": True},
+}
 IMAGES = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 1), np.uint8)
 
 
@@ -26,12 +33,14 @@ class Run(NamedTuple):
     state: State
     step: Any
     batches: Input
+    store: Store | None
     mesh: Mesh
 
 
 def recipe(name: str) -> Any:
-    """The digits recipe of the method with a short run: every method ships one."""
-    config = importlib.import_module(f"configs.digits.{name}").get_config()
+    """The digits recipe of the method, or of its variant, with a short run: every method ships one."""
+    config = importlib.import_module(f"configs.digits.{name.split('/')[0]}").get_config()
+    config.method.update(VARIANTS.get(name, {}))
     config.batch_size, config.duration = 32, "30 steps"
     config.optimizer.warmup = "0 steps"
     return config
@@ -49,7 +58,8 @@ def set_up(config: Any, devices: int, *, resident: bool = True) -> Run:
         state = parallel.replicate(state, mesh)
     step = make_step(method, optimizer, rate, config.seed, resident=resident)
     batches = Input(IMAGES, config.seed, config.batch_size, mesh, resident_bytes=1e9 if resident else 0)
-    return Run(method, state, step, batches, mesh)
+    store = open_store(method, Path(tempfile.mkdtemp()), config.seed, config.batch_size, mesh)
+    return Run(method, state, store.around(step) if store else step, batches, store, mesh)
 
 
 def advance(run: Run, state: State, steps: int) -> tuple[State, list[float]]:

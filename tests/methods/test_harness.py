@@ -6,10 +6,10 @@ import pytest
 
 from sslx.data.views import plain_view
 from sslx.training.checkpoint import Checkpoints
-from tests.methods.harness import IMAGES, METHODS, advance, recipe, set_up
+from tests.methods.harness import IMAGES, METHODS, VARIANTS, advance, recipe, set_up
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=[*METHODS, *VARIANTS])
 def config(request):
     return recipe(request.param)
 
@@ -53,16 +53,19 @@ def test_a_run_cut_in_two_equals_the_whole_bitwise(config, tmp_path):
     whole, losses = advance(run, run.state, 6)
     again = set_up(config, 2)
     half, first = advance(again, again.state, 3)
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = Checkpoints(tmp_path / "c", store=again.store)
     checkpoints.save(3, half, {})
-    checkpoints.close()
+    checkpoints.wait()
     fresh = set_up(config, 2)
-    checkpoints = Checkpoints(tmp_path / "c")
+    if fresh.store:
+        fresh.store.folder = again.store.folder
+    checkpoints = Checkpoints(tmp_path / "c", store=fresh.store)
     restored = checkpoints.restore_latest(fresh.state)
-    checkpoints.close()
     finished, second = advance(fresh, restored, 3)
     assert_equal(finished, whole)
     assert first + second == losses
+    if run.store:
+        assert_equal(fresh.store.arrays(), run.store.arrays())
 
 
 def test_streaming_from_the_host_equals_device_memory_bitwise(config):

@@ -1,0 +1,26 @@
+"""s-DIET on the 1,437 digits of 8x8 pixels that scikit-learn ships.
+
+python train.py --config=configs/digits/sdiet.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    """The recipe."""
+    config = common.get_config()
+    config.duration = "50 epochs"
+    config.batch_size = 128
+    config.data.name = "digits"
+    config.model.variant = "resnet_tiny"
+    config.method = common.sdiet()
+    # No flip, no colour: a mirrored digit is no digit, and there is one channel.
+    config.views = ConfigDict({"crop": common.crop(8, area=(0.4, 1.0), flip=0.0)})
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.warmup = "5 epochs"
+    config.monitor.lidar_images = 200
+    config.evaluation.lidar_images = 1000
+    config.log.every = "5 epochs"
+    return config
