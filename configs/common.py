@@ -123,7 +123,7 @@ def diet(**changes: object) -> ConfigDict:
     method.block = 4096  # rows of a block
     method.head_dtype = "float32"  # blockwise: of the stored rows, float32 or bfloat16 (rounded at random, not exact)
     method.moments_dtype = "float32"  # blockwise: of AdamW's moments
-    method.projector = ()  # widths of an MLP between encoder and head; (128,) makes the head 16 times smaller than 2048
+    method.projector = ()  # widths of an MLP before the head, 0: the encoder's; (0, 128) narrows the head to 128
     method.projector_norm = True  # batch norm between the projector's layers
     method.normalise = False  # features of unit length before the head
     method.scale = 1.0  # factor of the features
@@ -138,7 +138,9 @@ def sdiet(**changes: object) -> ConfigDict:
     method.label_smoothing = 0.8
     method.projector = (0, 0, 128)  # widths of the three-layer ReLU MLP; 0: the encoder's. () for none
     method.projector_norm = False  # batch norm between its layers
-    method.normalise = "projection"  # what has unit length: projection, representation (before the MLP), both, none
+    method.normalise = (
+        "projection"  # what has unit length: projection (what the head reads), representation, both, none
+    )
     method.normalise_rows = False  # rows of unit length too: cosines, which need a scale of 5 or more
     method.scale = 1.0  # factor of the features
     method.learn_scale = False  # train its logarithm, from `scale` on

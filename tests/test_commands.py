@@ -128,6 +128,32 @@ def test_twenty_kills_change_nothing(finished, cache, tmp_path):
     assert final_checkpoint(folder) == final_checkpoint(finished[0])
 
 
+@pytest.mark.slow
+def test_rows_in_a_file_survive_kills(cache, tmp_path):
+    """As above, for s-DIET's rows: killed while rows are read, written and saved, the run ends with the same rows."""
+    place = ("--config.method.rows=file", "--config.method.negatives=64", "--config.checkpoint.every=2 steps")
+    words = ("train.py", "--config=configs/digits/sdiet.py", *SHORT, *LIGHT, "--config.monitor.every=0 steps", *place)
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    run(cache, *words, f"--run={whole}")
+    generator, kills = np.random.default_rng(0), 0
+    while kills < 6:
+        process = start(cache, *words, f"--run={folder}")
+        line = process.stdout.readline()
+        while "from s" not in line:
+            assert line, "the process died by itself"
+            line = process.stdout.readline()
+        time.sleep(generator.uniform(0, 1.5))
+        process.kill()
+        kills += 1
+        process.communicate()
+    assert "done: 20 steps" in run(cache, *words, f"--run={folder}")
+    assert final_checkpoint(folder) == final_checkpoint(whole)
+    for name in ("rows", "done"):
+        a, b = (np.load(path / "rows" / "20" / f"{name}.npy", allow_pickle=False) for path in (whole, folder))
+        np.testing.assert_array_equal(a, b)
+    assert not (folder / "rows" / "working").exists()
+
+
 def test_a_full_disk_while_saving_is_explained_and_loses_nothing(cache, tmp_path):
     folder = tmp_path / "run"
     train(cache, folder, "--config.duration=20 steps", "--config.checkpoint.every=10 steps")
@@ -181,7 +207,10 @@ MISTAKES = {
     "wrong type": ((RECIPE, "--config.batch_size=many"), r"--config\.batch_size takes a number, not 'many'"),
     "unknown flag": ((RECIPE, "--rnu=x"), r"Unknown command line flag 'rnu'\. Did you mean: run"),
     "stray word": ((RECIPE, "digits"), r"'digits' is not understood"),
-    "unknown method": ((RECIPE, "--config.method.name=dite"), r"Did you mean 'diet'\? sslx/methods has: diet, simclr"),
+    "unknown method": (
+        (RECIPE, "--config.method.name=dite"),
+        r"Did you mean 'diet'\? sslx/methods has: diet, sdiet, simclr",
+    ),
     "unknown model": ((RECIPE, "--config.model.variant=resnet19"), r"variant='resnet19' is not allowed: use one of"),
     "unknown optimizer": ((RECIPE, "--config.optimizer.name=adam"), r"it takes adamw, sgd, lars"),
     "unknown data": ((RECIPE, "--config.data.name=digit"), r"no data set 'digit'.*Did you mean 'digits'\?"),
@@ -191,6 +220,15 @@ MISTAKES = {
     "long warm-up": ((RECIPE, "--config.optimizer.warmup=900 epochs"), r"Shorten --config\.optimizer\.warmup"),
     "bad crop": ((RECIPE, "--config.views.crop.area=(0.5,2.0)"), r"area must be \(low, high\) with 0 < low"),
     "too few views": ((RECIPE, "--config.monitor.lidar_views=1"), r"LiDAR of 200 images with 1 views is not defined"),
+    "unknown head": ((RECIPE, "--config.method.head=blocks"), r"head is 'blocks'; it takes full or blockwise"),
+    "blockwise with sgd": (
+        (RECIPE, "--config.method.head=blockwise", "--config.optimizer.name=sgd"),
+        r"needs --config\.optimizer\.name=adamw .* or --config\.method\.head=full",
+    ),
+    "too many negatives": (
+        ("--config=configs/digits/sdiet.py", "--config.method.negatives=2000"),
+        r"2000 images beside a batch of 128 were asked for, but the training split has 1437: use 0 to 1309",
+    ),
     "bad keep": ((RECIPE, "--config.checkpoint.keep=some"), r"config\.checkpoint\.keep is 'some'"),
 }
 

@@ -134,7 +134,8 @@ class Method:
 
     @property
     def _projector(self) -> Network:
-        return heads.mlp(self.projector, norm=self.projector_norm, bias=True)
+        widths = tuple(width or self.encoder.width for width in self.projector)
+        return heads.mlp(widths, norm=self.projector_norm, bias=True)
 
     def _project(self, params: Params, extra: Extra, images: Array, *, train: bool) -> tuple[Features, Extra]:
         features, stats = self.encoder.apply(params["encoder"], extra["encoder"], images, train=train)

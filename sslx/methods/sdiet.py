@@ -77,6 +77,10 @@ class Method:
         for name, value, allowed in (("normalise", self.normalise, NORMALISE), ("rows", self.rows, PLACES)):
             if value not in allowed:
                 raise ValueError(f"config.method.{name} is {value!r}; it takes {', '.join(allowed)}.")
+        if self.normalise in ("representation", "both") and not self.projector:
+            raise ValueError(
+                f"config.method.normalise={self.normalise!r} needs a projector; without one use projection."
+            )
         if self.scale <= 0 or self.row_rate <= 0 or self.negatives < 0:
             raise ValueError(
                 f"config.method.scale ({self.scale}) and .row_rate ({self.row_rate}) must be above 0, "

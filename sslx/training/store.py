@@ -55,16 +55,15 @@ class Store:
         """`folder` is the run's; nothing in it but `rows/` is touched."""
         self._spec, self.folder, self._mesh = spec, folder / "rows", mesh
         self._index = _index_of(spec, seed, batch_size)
-        self._index(0)  # raises what is wrong with the number of negatives
         self._step = 0
         self._pool = ThreadPoolExecutor(1)
         self._ahead: dict[int, Future[Any]] = {}
-        self._written: Future[None] | None = None
+        self._writes: list[Future[None]] = []
         self._previous: tuple[np.ndarray, jax.Array] | None = None
-        self._rows, self._done = np.zeros((0, 3, spec.width), np.float32), np.zeros(0, np.int32)
         if spec.place != "device":
             self._check_disk()
-            self._rows, self._done = self._empty()
+        self._index(0)  # raises what is wrong with the number of negatives
+        self._rows, self._done = self._empty()
 
     def around(self, step: Step) -> Step:
         """The training step with the rows put into `extra["head"]` before it, and taken out after it."""
@@ -76,46 +75,57 @@ class Store:
             head = state.extra["head"]
             if "rows" in fetched:
                 self._previous = (index, head["rows"])
-                self._written = self._pool.submit(self._write, index, head["rows"], self._step + 1)
+                self._writes.append(self._pool.submit(self._write, index, head["rows"], self._step + 1))
+                while self._writes and self._writes[0].done():
+                    self._writes.pop(0).result()  # raises what went wrong
             self._step += 1
             return _with_head(state, {name: head[name] for name in kept}), logs
 
         return with_rows
 
     def save(self, step: int, kept: int | None) -> dict[str, int]:
-        """Write the snapshot of `step`, remove all but it and that of step `kept`; returns its checksums."""
-        self._settle()
-        if self._spec.place == "device":
+        """Write the snapshot of `step`, remove all but it and that of step `kept`; returns its checksums.
+
+        As long as no row has been touched there is nothing to write, and {} says so.
+        """
+        arrays = self.arrays()
+        if not (self._done >= 0).any():
             return {}
-        folder, temporary = self.folder / str(step), self.folder / f"{step}.writing"
         for old in self.folder.iterdir():
             if old.is_dir() and old.name != str(kept):
                 shutil.rmtree(old)
-        temporary.mkdir(parents=True)
-        sums = {name: _write_array(temporary / f"{name}.npy", array) for name, array in self.arrays().items()}
-        temporary.rename(folder)
+        temporary = self.folder / f"{step}.writing"
+        temporary.mkdir()
+        sums = {name: _write_array(temporary / f"{name}.npy", array) for name, array in arrays.items()}
+        _sync(temporary)
+        temporary.rename(self.folder / str(step))
         _sync(self.folder)
         return sums
 
     def load(self, step: int, sums: dict[str, int]) -> None:
         """Take the rows of the snapshot of `step`; raises ValueError when it is not the one that was saved."""
-        self._settle()
+        arrays = self.arrays()
         self._step, self._previous = step, None
         self._ahead.clear()
-        for name, array in self.arrays().items():
+        if not sums:
+            self._rows, self._done = self._empty()
+            return
+        for name, array in arrays.items():
             path = self.folder / str(step) / f"{name}.npy"
-            if _read_array(path, array) != sums.get(name):
+            if _read_array(path, array) != sums[name]:
                 raise ValueError(f"{path} is damaged or of another run: its checksum is not the checkpoint's")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Rows [N, 3, D] and the updates done [N], after all steps until now; empty where they are on the device."""
+        for waiting in [*self._ahead.values(), *self._writes]:
+            waiting.result()
+        self._writes.clear()
+        return {"rows": self._rows, "done": self._done}
 
     def close(self) -> None:
         """Stop the thread; the working copy is not needed any more."""
         self._pool.shutdown(cancel_futures=True)
         (self.folder / WORKING).unlink(missing_ok=True)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Rows [N, 3, D] and the updates done [N], of all steps until now."""
-        self._settle()
-        return {"rows": self._rows, "done": self._done}
 
     def _fetch(self) -> tuple[np.ndarray, dict[str, jax.Array]]:
         """The rows of this step; those of the next are read while it runs, after the last one's are written."""
@@ -134,10 +144,9 @@ class Store:
 
     def _read(self, step: int) -> tuple[np.ndarray, dict[str, jax.Array]]:
         index = self._index(step)
-        if index.min() < 0 or index.max() >= self._spec.num_rows:
-            raise ValueError(
-                f"Step {step} needs row {index.max()}, but the head has the rows 0 to {self._spec.num_rows - 1}."
-            )
+        wrong = index[(index < 0) | (index >= self._spec.num_rows)]
+        if len(wrong):
+            raise ValueError(f"Step {step} needs row {wrong[0]}; the head has the rows 0 to {self._spec.num_rows - 1}.")
         fetched = {"index": index}
         if self._spec.place != "device":
             fetched |= {"rows": self._rows[index], "done": self._done[index]}
@@ -147,17 +156,11 @@ class Store:
         self._rows[index] = rows
         self._done[index] = done
 
-    def _settle(self) -> None:
-        """Until nothing is read or written any more."""
-        for waiting in [*self._ahead.values(), *([self._written] if self._written else [])]:
-            waiting.result()
-        self._written = None
-
     def _empty(self) -> tuple[np.ndarray, np.ndarray]:
-        """A working copy in which no row has been touched."""
-        shape = (self._spec.num_rows, 3, self._spec.width)
-        done = np.full(self._spec.num_rows, -1, np.int32)
-        if self._spec.place == "host":
+        """A working copy in which no row has been touched; without rows where they are on the device."""
+        count = 0 if self._spec.place == "device" else self._spec.num_rows
+        shape, done = (count, 3, self._spec.width), np.full(count, -1, np.int32)
+        if self._spec.place != "file":
             return np.zeros(shape, np.float32), done
         path = self.folder / WORKING
         path.unlink(missing_ok=True)

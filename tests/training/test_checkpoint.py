@@ -75,7 +75,7 @@ def flip(path):
 DAMAGE = {
     "flipped bytes": lambda step: flip(data_files(step)[-1]),
     "truncated file": lambda step: data_files(step)[-1].write_bytes(b""),
-    "lost item": lambda step: shutil.rmtree(step / "optimizer"),
+    "lost item": lambda step: shutil.rmtree(step / "training"),
     "lost metadata": lambda step: (step / "_CHECKPOINT_METADATA").unlink(),
     "empty folder": lambda step: (shutil.rmtree(step), step.mkdir()),
 }
