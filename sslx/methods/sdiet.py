@@ -132,7 +132,7 @@ class Method:
         head, here = extra["head"], self.rows == "device"
         index = head.get("index", batch.indices)
         packed, done = (head[name][index] if here else head[name] for name in ("rows", "done"))
-        rows = self._current(head["key"], index, packed, done, step)
+        rows = self.rows_at(head["key"], index, packed, done, step)
         objective = partial(self._objective, num_images=self.num_images if self.correction else None)
         loss, (by_features, by_rows) = jax.value_and_grad(objective, (0, 1))(
             jax.lax.stop_gradient(features), rows.weights
@@ -156,6 +156,12 @@ class Method:
         """Encoder output and projection."""
         return self._project(params, extra, images, train=False)[0]
 
+    def rows_at(self, key: Array, index: Array, packed: Array, done: Array, step: Array) -> Rows:
+        """Rows `index` [S] as dense AdamW has them at `step`; stored are [S, 3, D], and the updates done or -1."""
+        fresh = initial_rows(jax.random.wrap_key_data(key), index, self._width)
+        weights = jnp.where((done < 0)[:, None], fresh, packed[:, 0])
+        return self._optimizer.catch_up(Rows(weights, packed[:, 1], packed[:, 2]), jnp.maximum(done, 0), step)
+
     @property
     def _projector(self) -> Network:
         widths = tuple(width or self.encoder.width for width in self.projector)
@@ -170,12 +176,6 @@ class Method:
         assert self.row_optimizer is not None
         rate = self.row_optimizer.rate
         return replace(self.row_optimizer, rate=lambda step: self.row_rate * rate(step))
-
-    def _current(self, key: Array, index: Array, packed: Array, done: Array, step: Array) -> Rows:
-        """Rows [S, D] as dense AdamW would have them at `step`, from what is stored of them: [S, 3, D], -1 for new."""
-        fresh = initial_rows(jax.random.wrap_key_data(key), index, self._width)
-        weights = jnp.where((done < 0)[:, None], fresh, packed[:, 0])
-        return self._optimizer.catch_up(Rows(weights, packed[:, 1], packed[:, 2]), jnp.maximum(done, 0), step)
 
     def _objective(self, features: Array, rows: Array, num_images: int | None) -> Array:
         rows = heads.unit_length(rows) if self.normalise_rows else rows

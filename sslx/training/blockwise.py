@@ -112,12 +112,8 @@ def _share(
         higher = jnp.maximum(highest, values.max(axis=1))
         exponentials = exponentials * jnp.exp(highest - higher) + jnp.exp(values - higher[:, None]).sum(axis=1)
         own = own + jnp.where((index[:, None] == place) & counts, values, 0).sum(axis=1)
-        return (
-            higher,
-            exponentials,
-            own,
-            row_sum + jnp.where(counts[:, None], weights, 0).sum(axis=0, dtype=features.dtype),
-        )
+        row_sum = row_sum + jnp.where(counts[:, None], weights, 0).sum(axis=0, dtype=features.dtype)
+        return higher, exponentials, own, row_sum
 
     def step(number: Array, carry: tuple[Rows, Array]) -> tuple[Rows, Array]:
         rows, gradient = carry

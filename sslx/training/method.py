@@ -36,7 +36,8 @@ class Features(NamedTuple):
 class Method(Protocol):
     """A self-supervised method; each file in `sslx/methods/` has one class called `Method`.
 
-    What it keeps under "head" in params or extra serves the loss alone: evaluation never loads it.
+    What it keeps under "head" in params or extra serves the loss alone: evaluation never loads it. A method whose head
+    does not live on the device also has a property `store` (sslx/training/store.py).
     """
 
     @property

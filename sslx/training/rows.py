@@ -2,8 +2,8 @@
 
 Dense AdamW moves a row also in the steps in which its gradient is zero: its moments fade, and until they have, they
 carry it on (nine times as far as the step that filled them), while weight decay goes on for good. A row that is left
-alone must therefore repeat these steps when it is needed again. After `REPLAYED` of them only the decay is left to see,
-and that has a closed form: what is cut off is (b1 / sqrt(b2)) ** 128 = 1.5e-6 of the row's way.
+alone must therefore repeat these steps when it is needed again. They shrink by b1 / sqrt(b2) each time: after 128 of
+them, with the usual betas, 1.5e-6 of the row's way is left. The rest of the steps is decay, which has a closed form.
 """
 
 import functools
@@ -22,7 +22,7 @@ from sslx.training.schedule import Durations, learning_rate
 
 Array = jax.Array
 DRAWN = 1024  # rows of a fresh head that are drawn at a time
-REPLAYED = 128  # true steps that `catch_up` repeats at most
+CUT_OFF = 1.5e-6  # of a row's way; 128 repeated steps with betas 0.9 and 0.999
 
 
 class Rows(NamedTuple):
@@ -56,10 +56,10 @@ class RowAdamW:
     def catch_up(self, rows: Rows, done: Array, step: Array) -> Rows:
         """Rows [R, D] that have had no gradient since they had `done` [R] updates, as dense AdamW has them at `step`.
 
-        Exact up to `REPLAYED` missed steps; beyond them the error is about 1e-6 of the rows' change.
+        Exact up to `repeated` missed steps; beyond them the error is about `CUT_OFF` of the rows' change.
         """
         moving = jnp.any(rows.mean != 0, axis=1)  # rows that never had a gradient only decay
-        repeats = jnp.minimum(jnp.max(jnp.where(moving, step - done, 0)), REPLAYED)
+        repeats = jnp.minimum(jnp.max(jnp.where(moving, step - done, 0)), self.repeated)
 
         def repeat(number: Array, rows: Rows) -> Rows:
             late = (done + number < step)[:, None]
@@ -71,6 +71,12 @@ class RowAdamW:
         rest = (step - done)[:, None]
         decay = self._decay(done, step)[:, None]
         return Rows(rows.weights * decay, rows.mean * self.b1**rest, rows.square * self.b2**rest)
+
+    @property
+    def repeated(self) -> int:
+        """True steps that `catch_up` repeats at most."""
+        shrinks = math.log(self.b1 / math.sqrt(self.b2))
+        return min(math.ceil(math.log(CUT_OFF) / shrinks), self.total) if shrinks < 0 else self.total
 
     def _decay(self, start: Array, end: Array) -> Array:
         """What weight decay leaves of a weight from `start` to `end` updates done."""

@@ -5,15 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx.methods.diet import diet_loss, loss_floor
-
-
-@pytest.mark.parametrize(
-    ("num_images", "floor"),
-    [(50_000, 9.156), (75_750, 9.488), (100_000, 9.711), (126_689, 9.900), (1_281_167, 11.751), (256, 4.920)],
-)
-def test_the_floor_is_the_entropy_of_the_smoothed_target(num_images, floor):
-    assert loss_floor(num_images, 0.8) == pytest.approx(floor, abs=6e-4)
+from sslx.methods.diet import diet_loss
+from sslx.training.checkpoint import Checkpoints
+from sslx.training.method import load_method
+from sslx.training.rows import loss_floor
+from tests.methods.harness import IMAGES, advance, recipe, set_up
 
 
 def test_the_floor_is_reached_at_the_optimal_gap_and_nowhere_lower():
@@ -52,3 +48,72 @@ def test_the_loss_starts_at_the_logarithm_of_the_number_of_images():
     assert float(diet_loss(features, jnp.ones((1000, 8)), jnp.arange(4), label_smoothing=0.8)) == pytest.approx(
         math.log(1000)
     )
+
+
+def blockwise(**fields):
+    config = recipe("diet")
+    config.method.update(head="blockwise", block=40, **fields)
+    return config
+
+
+def test_blockwise_and_full_train_alike():
+    """Twenty AdamW steps of encoder, projector and head: the same losses, and the same head in the end."""
+    ends = []
+    for head in ("full", "blockwise"):
+        config = recipe("diet")
+        config.method.update(head=head, block=40, projector=(0, 16), normalise=True, scale=4.0, learn_scale=True)
+        run = set_up(config, 1)
+        ends.append(advance(run, run.state, 20))
+    (full, full_losses), (block, block_losses) = ends
+    np.testing.assert_allclose(block_losses[:3], full_losses[:3], rtol=1e-6)
+    np.testing.assert_allclose(block_losses, full_losses, rtol=1e-4)
+    np.testing.assert_allclose(block.extra["head"].weights[: len(IMAGES)], full.params["head"], atol=2e-4)
+
+
+def test_a_head_saved_on_four_devices_goes_on_on_two(tmp_path):
+    run = set_up(blockwise(), 4)
+    state, _ = advance(run, run.state, 3)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(3, state, {})
+    checkpoints.close()
+    expected = advance(run, state, 3)[1]
+    other = set_up(blockwise(), 2)
+    checkpoints = Checkpoints(tmp_path / "c")
+    restored = checkpoints.restore_latest(other.state)
+    checkpoints.close()
+    rows = restored.extra["head"]
+    assert {shard.data.shape[0] for shard in rows.weights.addressable_shards} == {512}
+    np.testing.assert_allclose(advance(other, restored, 3)[1], expected, rtol=1e-4)
+
+
+def test_a_head_in_bfloat16_learns_as_well():
+    losses = []
+    for fields in ({}, {"head_dtype": "bfloat16", "moments_dtype": "bfloat16"}):
+        run = set_up(blockwise(**fields), 1)
+        state, course = advance(run, run.state, 30)
+        losses.append(np.mean(course[-5:]))
+        assert {x.dtype.name for x in state.extra["head"]} == ({"bfloat16"} if fields else {"float32"})
+    assert losses[1] == pytest.approx(losses[0], abs=0.02)
+    assert losses[1] < np.mean(course[:3]) - 0.03
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"head": "rows"}, r"config\.method\.head is 'rows'; it takes full or blockwise"),
+        ({"head_dtype": "bfloat16"}, r"are of --config\.method\.head=blockwise"),
+        ({"block": 0}, r"block \(0\) .* must be above 0"),
+    ],
+)
+def test_what_does_not_go_is_said_in_a_line(fields, message):
+    config = recipe("diet")
+    config.method.update(fields)
+    with pytest.raises(ValueError, match=message):
+        load_method(config, 96)
+
+
+def test_a_clipped_norm_needs_the_full_head():
+    config = blockwise()
+    config.optimizer.clip_norm = 1.0
+    with pytest.raises(ValueError, match=r"clip_norm=0, or --config\.method\.head=full"):
+        load_method(config, 96)

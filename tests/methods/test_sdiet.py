@@ -98,7 +98,7 @@ def test_the_rows_are_those_of_dense_adamw_on_the_whole_head():
         head = extra["head"]
         assert head["done"][19] == -1
         assert head["done"][:19].min() > 0
-        rows = method._current(head["key"], jnp.arange(20), head["rows"], head["done"], jnp.int32(40))
+        rows = method.rows_at(head["key"], jnp.arange(20), head["rows"], head["done"], jnp.int32(40))
         np.testing.assert_allclose(rows.weights, dense, rtol=1e-6, atol=1e-9)
 
 

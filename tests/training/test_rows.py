@@ -77,11 +77,18 @@ def test_lazy_in_float32_is_as_near_to_the_truth_as_dense(scale):
     assert distance(lazy, true, first) <= distance(dense, true, first) + 2e-6
 
 
+@pytest.mark.parametrize(("b1", "b2", "repeated"), [(0.9, 0.999, 128), (0.9, 0.99, 134), (0.99, 0.9, 1000)])
+def test_how_many_steps_are_repeated_follows_from_the_betas(b1, b2, repeated):
+    assert RowAdamW(RATE, 1000, b1, b2).repeated == repeated
+
+
 @pytest.mark.parametrize("missed", [0, 1, 2, 127, 128, 129, 500, 12_000])
-def test_any_number_of_missed_steps_is_made_up_for(missed):
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.95, 0.95)])
+def test_any_number_of_missed_steps_is_made_up_for(missed, betas):
     total = 12_100
     rate = optax.cosine_decay_schedule(1e-3, total)
-    optimizer, lazy = optax.adamw(rate, weight_decay=0.05), RowAdamW(rate, total, weight_decay=0.05)
+    optimizer = optax.adamw(rate, *betas, weight_decay=0.05)
+    lazy = RowAdamW(rate, total, *betas, weight_decay=0.05)
     with jax.enable_x64(True):
         rows = start(3, 5, jnp.float64)
         gradient = jnp.asarray(np.random.default_rng(2).normal(size=(3, 5)))
