@@ -16,7 +16,7 @@ MUST_NOT_KNOW = {
     "data": {"models", "metrics"},
     "models": {"metrics"},
 }
-SOURCES = [path for folder in ("sslx", "metrics", "configs") for path in Path(folder).rglob("*.py")]
+SOURCES = [path for folder in ("sslx", "metrics", "configs", "theory") for path in Path(folder).rglob("*.py")]
 SOURCES += [Path("train.py"), Path("eval.py")]
 EVERYTHING = [*SOURCES, *Path("tests").rglob("*.py"), *Path("benchmarks").rglob("*.py")]
 
@@ -25,7 +25,7 @@ def room(module: str) -> str | None:
     parts = module.split(".")
     if parts[0] == "sslx":
         return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "commands"
-    return parts[0] if parts[0] in ROOMS else "commands" if parts[0] in ("train", "eval") else None
+    return parts[0] if parts[0] in ROOMS else "commands" if parts[0] in ("train", "eval", "theory") else None
 
 
 def imported(path: Path) -> set[str]:

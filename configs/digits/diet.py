@@ -2,7 +2,7 @@
 
 python train.py --config=configs/digits/diet.py
 
-Half a minute on 2 CPU cores. Linear probe (lbfgs) 94.4 +- 0.6 % over 3 seeds, against 89.7 of raw pixels and
+Half a minute on 2 CPU cores. Linear probe (lbfgs) 95.0 +- 0.7 % over 3 seeds, against 89.7 of raw pixels and
 86.1 +- 1.7 untrained; the loss ends 0.74 nats above its floor. At 200 epochs the probe has fallen: see the README.
 """
 
