@@ -2,7 +2,7 @@
 
 python train.py --config=configs/mnist5k/diet.py
 
-Two minutes on 2 CPU cores. Linear probe (lbfgs) 94.8 +- 1.0 % over 3 seeds, against 91.5 of raw pixels and 84.0 +- 0.6
+Two minutes on 2 CPU cores. Linear probe (lbfgs) 94.2 +- 0.3 % over 3 seeds, against 91.5 of raw pixels and 84.0 +- 0.6
 untrained; the loss ends 0.77 nats above its floor.
 """
 

@@ -39,7 +39,7 @@ def latents(world):
 def quick(monkeypatch):
     """Few and narrow layers, which compile in a moment, and few latents to score."""
     monkeypatch.setattr(simulation, "SCORED", 1000)
-    monkeypatch.setattr(simulation, "HIDDEN", (10, 20, 10))
+    monkeypatch.setattr(simulation, "HIDDEN", (20, 20))
 
 
 def test_the_regression_is_scikit_learns():
@@ -69,6 +69,7 @@ def test_batchnorm_uses_the_batch_in_training_and_running_averages_in_scoring():
     assert float(jnp.abs(in_scoring(stats, 7 * images)[0] - trained).max()) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ["free", "unit"])
 def test_training_identifies_the_latents(rows, world, latents):
     config = tiny(rows=rows, steps=500, report_every=500, learning_rate=3e-3)

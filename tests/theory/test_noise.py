@@ -4,9 +4,11 @@ import re
 import sys
 
 import numpy as np
+import pytest
 
 from theory import noise
 
+pytestmark = pytest.mark.slow
 SEEDS = np.arange(1, 6)
 
 
