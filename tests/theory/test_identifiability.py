@@ -74,7 +74,7 @@ def test_batchnorm_uses_the_batch_in_training_and_running_averages_in_scoring():
 def test_training_identifies_the_latents(rows, world, latents):
     config = tiny(rows=rows, steps=500, report_every=500, learning_rate=3e-3)
     before, after = (simulation.score(config, world, state, latents) for state, _ in simulation.train(config, world))
-    assert after["z R2 %"] > 90 > 65 > before["z R2 %"]
+    assert after["z R2 %"] > 85 > 65 > before["z R2 %"]
     assert after["v R2 %"] > 70 > 5 > before["v R2 %"]
     if rows == "unit":
         assert after["z rotation error"] < 0.15
