@@ -22,6 +22,7 @@ from sslx.training.schedule import Durations, learning_rate
 
 Array = jax.Array
 DRAWN = 1024  # rows of a fresh head that are drawn at a time
+SPAN = 64  # steps between the entries of the table of decays
 CUT_OFF = 1.5e-6  # of a row's way; 128 repeated steps with betas 0.9 and 0.999
 
 
@@ -80,15 +81,23 @@ class RowAdamW:
 
     def _decay(self, start: Array, end: Array) -> Array:
         """What weight decay leaves of a weight from `start` to `end` updates done."""
-        high, low = map(jnp.asarray, self._log_decay)
-        return jnp.exp((high[end] - high[start]) + (low[end] - low[start]))
+        (high, low), (high_start, low_start) = self._log_decay(end), self._log_decay(start)
+        return jnp.exp((high - high_start) + (low - low_start))
+
+    def _log_decay(self, done: Array) -> tuple[Array, Array]:
+        """Sum of log(1 - rate * weight decay) over the first `done` steps, as two numbers: one would be too coarse."""
+        high, low = map(jnp.asarray, self._sums)
+        entry, done = done // SPAN, jnp.asarray(done)[..., None]
+        steps = done // SPAN * SPAN + jnp.arange(SPAN)
+        after = jnp.where(steps < done, jnp.log1p(-self.rate(steps) * self.weight_decay), 0).sum(axis=-1)
+        return high[entry], low[entry] + after
 
     @functools.cached_property
-    def _log_decay(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of log(1 - rate * weight decay) up to each step, in two float32: one would cost 1e-6 of a weight."""
+    def _sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sums of `_log_decay` after every `SPAN` steps; a table of all steps could outgrow what s-DIET saves."""
         with jax.ensure_compile_time_eval():
             rates = np.asarray(self.rate(jnp.arange(self.total)), np.float64)
-        sums = np.concatenate([[0.0], np.cumsum(np.log1p(-rates * self.weight_decay))])
+        sums = np.concatenate([[0.0], np.cumsum(np.log1p(-rates * self.weight_decay))])[::SPAN]
         high = sums.astype(np.float32)
         return high, (sums - high).astype(np.float32)
 
@@ -125,8 +134,10 @@ def initial_rows(key: Array, place: Array, width: int) -> Array:
 
 def initial_head(key: Array, num_rows: int, width: int, *, first: Array | int = 0) -> Array:
     """Rows `first`, `first + 1`, ... of a fresh head [num_rows, width], in parts, for want of memory."""
-    parts = jnp.arange(-(-num_rows // DRAWN)) * DRAWN + first
-    drawn = jax.lax.map(lambda part: initial_rows(key, part + jnp.arange(DRAWN), width), parts)
+    even = math.gcd(num_rows, DRAWN)
+    size = even if even >= DRAWN // 16 else DRAWN  # where the last part would be cut, all of them are copied
+    parts = jnp.arange(-(-num_rows // size)) * size + first
+    drawn = jax.lax.map(lambda part: initial_rows(key, part + jnp.arange(size), width), parts)
     return drawn.reshape(-1, width)[:num_rows]
 
 
