@@ -53,6 +53,7 @@ def test_the_loss_starts_at_the_logarithm_of_the_number_of_images():
 def blockwise(**fields):
     config = recipe("diet")
     config.method.update(head="blockwise", block=40, **fields)
+    config.flat = True
     return config
 
 
@@ -62,6 +63,7 @@ def test_blockwise_and_full_train_alike():
     for head in ("full", "blockwise"):
         config = recipe("diet")
         config.method.update(head=head, block=40, projector=(0, 16), normalise=True, scale=4.0, learn_scale=True)
+        config.flat = True
         run = set_up(config, 1)
         ends.append(advance(run, run.state, 20))
     (full, full_losses), (block, block_losses) = ends

@@ -18,6 +18,7 @@ from tests.methods.harness import advance, recipe, set_up
 def changed(**fields):
     config = recipe("sdiet")
     config.method.update(fields)
+    config.flat = True
     return config
 
 
