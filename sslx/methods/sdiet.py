@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from sslx.data.views import Crop, Views
 from sslx.models import Network, heads
 from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.training.parallel import gathered
 from sslx.training.rows import RowAdamW, Rows, initial_rows, loss_floor, with_gradient
 from sslx.training.store import PLACES, StoreSpec
 
@@ -41,7 +42,7 @@ def sdiet_loss(features: Array, rows: Array, *, label_smoothing: float, num_imag
     """
     chex.assert_rank([features, rows], 2)
     logits = features @ rows.T
-    own = jnp.diagonal(logits)
+    own = jnp.sum(features * rows[: len(features)], axis=1)
     if num_images is None:
         return jnp.mean(
             jax.nn.logsumexp(logits, axis=1) - (1 - label_smoothing) * own - label_smoothing * logits.mean(axis=1)
@@ -130,7 +131,8 @@ class Method:
         features = features * (jnp.exp(params["log_scale"]) if self.learn_scale else self.scale)
 
         head, here = extra["head"], self.rows == "device"
-        index = head.get("index", batch.indices)
+        # All devices compute the small loss of the whole batch, so that no collective stands inside its loop over rows.
+        features, index = gathered(features), gathered(head.get("index", batch.indices))
         packed, done = (head[name][index] if here else head[name] for name in ("rows", "done"))
         rows = self.rows_at(head["key"], index, packed, done, step)
         objective = partial(self._objective, num_images=self.num_images if self.correction else None)

@@ -75,6 +75,13 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(place, tree)
 
 
+def gathered(x: jax.Array) -> jax.Array:
+    """The array whole on every device of the mesh that is set, if one is."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec())
+
+
 def replicated_like(tree: Any, mesh: Mesh) -> Any:
     """Shapes and dtypes of the pytree, placed on all devices: what a checkpoint is restored onto."""
     sharding = NamedSharding(mesh, PartitionSpec())
