@@ -48,6 +48,7 @@ class Run(NamedTuple):
     method: Method
     state: State
     step: Any
+    inner: Any  # the jitted step; `step` itself, or what a store has put around it
     batches: Input
     store: Store | None
     mesh: Mesh
@@ -79,7 +80,7 @@ def set_up(config: Any, devices: int, *, resident: bool = True) -> Run:
     step = make_step(method, optimizer, rate, config.seed, resident=resident)
     batches = Input(IMAGES, config.seed, config.batch_size, mesh, resident_bytes=1e9 if resident else 0)
     store = open_store(method, Path(tempfile.mkdtemp()), config.seed, config.batch_size, mesh)
-    return Run(method, state, store.around(step) if store else step, batches, store, mesh)
+    return Run(method, state, store.around(step) if store else step, step, batches, store, mesh)
 
 
 def advance(run: Run, state: State, steps: int) -> tuple[State, list[float]]:
