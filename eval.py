@@ -33,7 +33,7 @@ from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.method import load_method
 from sslx.training.run_folder import read_config
-from sslx.training.state import State, model_of
+from sslx.training.state import model_of
 
 RUN = flags.DEFINE_string("run", None, "The run's folder, as train.py printed it.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "all", "Which checkpoints: all, last, or a step.")
@@ -65,7 +65,7 @@ def main() -> None:
     method = load_method(config, len(train.images))
     size = method.views.crops[0].size
     shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), (1, size, size, train.images.shape[-1])))
-    like = parallel.replicated_like(model_of(State(None, shapes[0], shapes[1], None)), mesh)
+    like = parallel.replicated_like(model_of(*shapes), mesh)
     verdicts = []
     with jax.set_mesh(mesh):
         checkpoints = Checkpoints(folder / "checkpoints")

@@ -92,7 +92,7 @@ def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
     kept = {"keep": config.checkpoint.keep, "best": config.checkpoint.best}
     checkpoints = Checkpoints(folder / "checkpoints", **kept, store=store)
     state = checkpoints.resume(
-        lambda: parallel.replicate(init_state(method, optimizer, jax.random.key(config.seed), shape), mesh)
+        lambda: parallel.place(init_state(method, optimizer, jax.random.key(config.seed), shape), mesh)
     )
     print("\n".join(describe_decay(state.params, config.optimizer)))
     batches = Input(data.images, config.seed, batch_size, mesh, resident_bytes=config.data.resident_gib * 2**30)
@@ -125,11 +125,13 @@ def train(run: Run, state: State) -> int:
                 print(progress_line(done, total, values, run.config.batch_size), flush=True)
                 run.log.write(done, values)
             if done == 1 and every["monitor"]:  # only now, so that the first step does not wait for it
-                fresh = run.checkpoints.restore_model(0, model_of(state))
+                fresh = run.checkpoints.restore_model(0, model_of(state.params, state.extra))
                 meter.exclude(run.monitor.look(0, fresh, run.log)["monitor_seconds"])
             if due["monitor"] or due["checkpoint"] or interrupt.asked:
                 meter.flush()  # a state that is not finite is never saved
-                monitored = run.monitor.look(done, model_of(state), run.log) if due["monitor"] else {}
+                monitored = (
+                    run.monitor.look(done, model_of(state.params, state.extra), run.log) if due["monitor"] else {}
+                )
                 if due["checkpoint"] or interrupt.asked:
                     run.checkpoints.save(done, state, monitored)
                 meter.restart()

@@ -60,13 +60,13 @@ def jax_head(job: dict[str, Any], size: int) -> Iterator[tuple[Callable[[], floa
     mesh = parallel.start(DEVICES.get(job["variant"], 1))
     with jax.set_mesh(mesh), tempfile.TemporaryDirectory(dir=job["folder"]) as folder:
         method, optimizer = build(job["variant"], size, job["dim"])
-        state = parallel.replicate(init_state(method, optimizer, jax.random.key(0), (1, job["dim"])), mesh)
+        state = parallel.place(init_state(method, optimizer, jax.random.key(0), (1, job["dim"])), mesh)
         store = open_store(method, Path(folder), 0, job["batch"], mesh)
         batches = [order(0, number, num_images=size, batch_size=job["batch"]) for number in range(job["steps"])]
         if not grows(job["variant"]):
             state = state._replace(step=state.step + STEP, extra=aged(state.extra, store, np.concatenate(batches)))
         features = np.random.default_rng(0).standard_normal((job["batch"], job["dim"]), np.float32)
-        state, features, *indices = jax.block_until_ready(parallel.replicate([state, features, *batches], mesh))
+        features, *indices = jax.block_until_ready(parallel.replicate([features, *batches], mesh))
         facts: dict[str, float] = {}
         run = compiled(method, optimizer, facts)
         run = store.around(run) if store else run

@@ -35,7 +35,7 @@ from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.method import load_method
 from sslx.training.run_folder import read_config
-from sslx.training.state import State, model_of
+from sslx.training.state import model_of
 
 RUN = flags.DEFINE_string("run", "runs/digits-diet-long", "The run's folder.")
 LONG = ("--config.duration=200 epochs", "--config.monitor.every=0 steps")
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
     method = load_method(config, len(train.images))
     size = method.views.crops[0].size
     params, extra = method.init(jax.random.key(0), (1, size, size, train.images.shape[-1]))
-    like = parallel.replicated_like(model_of(State(None, params, extra, None)), mesh)
+    like = parallel.replicated_like(model_of(params, extra), mesh)
     with jax.set_mesh(mesh):
         checkpoints, extractor = Checkpoints(folder / "checkpoints"), Extractor(method, mesh, 512)
         for step in checkpoints.steps():

@@ -138,9 +138,7 @@ def sdiet(**changes: object) -> ConfigDict:
     method.label_smoothing = 0.8
     method.projector = (0, 0, 128)  # widths of the three-layer ReLU MLP; 0: the encoder's. () for none
     method.projector_norm = False  # batch norm between its layers
-    method.normalise = (
-        "projection"  # what has unit length: projection (what the head reads), representation, both, none
-    )
+    method.normalise = "projection"  # to unit length: projection (what the head reads), representation, both, none
     method.normalise_rows = False  # rows of unit length too: cosines, which need a scale of 5 or more
     method.scale = 1.0  # factor of the features
     method.learn_scale = False  # train its logarithm, from `scale` on

@@ -10,21 +10,11 @@ Half a minute on 2 CPU cores. Linear probe (lbfgs) 94.1 +- 0.4 % over 3 seeds, a
 from ml_collections import ConfigDict
 
 from configs import common
+from configs.digits import diet
 
 
 def get_config() -> ConfigDict:
-    """The recipe."""
-    config = common.get_config()
-    config.duration = "50 epochs"
-    config.batch_size = 128
-    config.data.name = "digits"
-    config.model.variant = "resnet_tiny"
+    """DIET's recipe with s-DIET's head."""
+    config = diet.get_config()
     config.method = common.sdiet()
-    # No flip, no colour: a mirrored digit is no digit, and there is one channel.
-    config.views = ConfigDict({"crop": common.crop(8, area=(0.4, 1.0), flip=0.0)})
-    config.optimizer.learning_rate = 3e-3
-    config.optimizer.warmup = "5 epochs"
-    config.monitor.lidar_images = 200
-    config.evaluation.lidar_images = 1000
-    config.log.every = "5 epochs"
     return config

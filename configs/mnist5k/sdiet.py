@@ -10,19 +10,11 @@ Two minutes on 2 CPU cores. Linear probe (lbfgs) 93.8 +- 1.3 % over 3 seeds, aga
 from ml_collections import ConfigDict
 
 from configs import common
+from configs.mnist5k import diet
 
 
 def get_config() -> ConfigDict:
-    """The recipe."""
-    config = common.get_config()
-    config.duration = "60 epochs"
-    config.batch_size = 128
-    config.data.name = "mnist5k"
-    config.model.variant = "resnet_tiny"
+    """DIET's recipe with s-DIET's head."""
+    config = diet.get_config()
     config.method = common.sdiet()
-    # No flip, no colour: a mirrored digit is no digit, and there is one channel.
-    config.views = ConfigDict({"crop": common.crop(14, area=(0.4, 1.0), flip=0.0, erase=0.25)})
-    config.optimizer.learning_rate = 3e-3
-    config.optimizer.warmup = "5 epochs"
-    config.log.every = "2 epochs"
     return config

@@ -5,7 +5,7 @@
 One augmented view x_i of image i, one branch, a linear head W [N, D] without bias over all N images, and label
 smoothing s = 0.8 (torch's convention: the true class has its share of s too). No temperature, no normalisation.
 The loss starts near ln N and cannot fall below the entropy of t; only its distance to that floor says anything.
-After training W is dropped. A projector, unit length and a scale between f and W are not DIET's, but at hand.
+After training W is dropped (and while a blockwise head trains, the logged `gradient_norm` is without it). A projector, unit length and a scale between f and W are not DIET's, but at hand.
 
 | head | what is held for W | for |
 |---|---|---|
@@ -88,10 +88,8 @@ class Method:
         params: dict[str, Any] = {}
         stats: dict[str, Any] = {}
         params["encoder"], stats["encoder"] = self.encoder.init(encoder_key, shape)
-        width = self.encoder.width
-        if self.projector:
-            params["projector"], stats["projector"] = self._projector.init(projector_key, (1, width))
-            width = self._projector.width
+        params["projector"], stats["projector"] = self._projector.init(projector_key, (1, self.encoder.width))
+        width = self._projector.width
         if self.learn_scale:
             params["log_scale"] = jnp.log(jnp.asarray(self.scale, jnp.float32))
         if self.head == "full":
@@ -104,8 +102,7 @@ class Method:
         self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """Cross-entropy over all images of the training split; a blockwise head takes its step at once."""
-        (representation, projection), extra = self._project(params, extra, batch.views[0], train=True)
-        features = representation if projection is None else projection
+        _, features, extra = self._project(params, extra, batch.views[0], train=True)
         if self.normalise:
             features = heads.unit_length(features)
         features = features * (jnp.exp(params["log_scale"]) if self.learn_scale else self.scale)
@@ -130,20 +127,17 @@ class Method:
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
         """Encoder output, and the projection if there is a projector."""
-        return self._project(params, extra, images, train=False)[0]
+        features, projection, _ = self._project(params, extra, images, train=False)
+        return Features(features, projection if self.projector else None)
 
     @property
     def _projector(self) -> Network:
-        widths = tuple(width or self.encoder.width for width in self.projector)
-        return heads.mlp(widths, norm=self.projector_norm, bias=True)
+        return heads.projector(self.encoder.width, self.projector, norm=self.projector_norm)
 
-    def _project(self, params: Params, extra: Extra, images: Array, *, train: bool) -> tuple[Features, Extra]:
-        features, stats = self.encoder.apply(params["encoder"], extra["encoder"], images, train=train)
-        extra, projection = extra | {"encoder": stats}, None
-        if self.projector:
-            projection, stats = self._projector.apply(params["projector"], extra["projector"], features, train=train)
-            extra = extra | {"projector": stats}
-        return Features(features, projection), extra
+    def _project(self, params: Params, extra: Extra, images: Array, *, train: bool) -> tuple[Array, Array, Extra]:
+        features, encoder = self.encoder.apply(params["encoder"], extra["encoder"], images, train=train)
+        projection, projector = self._projector.apply(params["projector"], extra["projector"], features, train=train)
+        return features, projection, extra | {"encoder": encoder, "projector": projector}
 
     def _update(self, key: Array, step: Array, rows: Rows, gradient: Array, place: Array) -> Rows:
         """AdamW in float32 on a block of rows; what is stored in bfloat16 is rounded at random."""

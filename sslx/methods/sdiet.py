@@ -103,7 +103,7 @@ class Method:
         """What the rows need outside the step; None where the batch's own rows on the device are all."""
         if self.rows == "device" and not self.negatives:
             return None
-        return StoreSpec(self.rows, self.num_images, self._width, self.negatives)
+        return StoreSpec(self.rows, self.num_images, self._projector.width, self.negatives)
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
         """Encoder and projector; of the rows only the key that they will be drawn from, when they are first needed."""
@@ -111,12 +111,11 @@ class Method:
         params: dict[str, Any] = {}
         extra: dict[str, Any] = {"head": {"key": jax.random.key_data(head_key)}}
         params["encoder"], extra["encoder"] = self.encoder.init(encoder_key, shape)
-        if self.projector:
-            params["projector"], extra["projector"] = self._projector.init(projector_key, (1, self.encoder.width))
+        params["projector"], extra["projector"] = self._projector.init(projector_key, (1, self.encoder.width))
         if self.learn_scale:
             params["log_scale"] = jnp.log(jnp.asarray(self.scale, jnp.float32))
         if self.rows == "device":
-            extra["head"]["rows"] = jnp.zeros((self.num_images, 3, self._width))
+            extra["head"]["rows"] = jnp.zeros((self.num_images, 3, self._projector.width))
             extra["head"]["done"] = jnp.full(self.num_images, -1, jnp.int32)
         return params, extra
 
@@ -124,8 +123,7 @@ class Method:
         self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """Batch cross-entropy; the rows that it read take their step at once. NaN for an index that occurs twice."""
-        (representation, projection), extra = self._project(params, extra, batch.views[0], train=True)
-        features = representation if projection is None else projection
+        _, features, extra = self._project(params, extra, batch.views[0], train=True)
         if self.normalise in ("projection", "both"):
             features = heads.unit_length(features)
         features = features * (jnp.exp(params["log_scale"]) if self.learn_scale else self.scale)
@@ -156,22 +154,18 @@ class Method:
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
         """Encoder output and projection."""
-        return self._project(params, extra, images, train=False)[0]
+        features, projection, _ = self._project(params, extra, images, train=False)
+        return Features(features, projection if self.projector else None)
 
     def rows_at(self, key: Array, index: Array, packed: Array, done: Array, step: Array) -> Rows:
         """Rows `index` [S] as dense AdamW has them at `step`; stored are [S, 3, D], and the updates done or -1."""
-        fresh = initial_rows(jax.random.wrap_key_data(key), index, self._width)
+        fresh = initial_rows(jax.random.wrap_key_data(key), index, self._projector.width)
         weights = jnp.where((done < 0)[:, None], fresh, packed[:, 0])
         return self._optimizer.catch_up(Rows(weights, packed[:, 1], packed[:, 2]), jnp.maximum(done, 0), step)
 
     @property
     def _projector(self) -> Network:
-        widths = tuple(width or self.encoder.width for width in self.projector)
-        return heads.mlp(widths, norm=self.projector_norm, bias=True)
-
-    @property
-    def _width(self) -> int:
-        return self._projector.width if self.projector else self.encoder.width
+        return heads.projector(self.encoder.width, self.projector, norm=self.projector_norm)
 
     @property
     def _optimizer(self) -> RowAdamW:
@@ -183,11 +177,8 @@ class Method:
         rows = heads.unit_length(rows) if self.normalise_rows else rows
         return sdiet_loss(features, rows, label_smoothing=self.label_smoothing, num_images=num_images)
 
-    def _project(self, params: Params, extra: Extra, images: Array, *, train: bool) -> tuple[Features, Extra]:
-        features, stats = self.encoder.apply(params["encoder"], extra["encoder"], images, train=train)
-        extra, projection = extra | {"encoder": stats}, None
-        if self.projector:
-            x = heads.unit_length(features) if self.normalise in ("representation", "both") else features
-            projection, stats = self._projector.apply(params["projector"], extra["projector"], x, train=train)
-            extra = extra | {"projector": stats}
-        return Features(features, projection), extra
+    def _project(self, params: Params, extra: Extra, images: Array, *, train: bool) -> tuple[Array, Array, Extra]:
+        features, encoder = self.encoder.apply(params["encoder"], extra["encoder"], images, train=train)
+        x = heads.unit_length(features) if self.normalise in ("representation", "both") else features
+        projection, projector = self._projector.apply(params["projector"], extra["projector"], x, train=train)
+        return features, projection, extra | {"encoder": encoder, "projector": projector}

@@ -47,6 +47,13 @@ def mlp(
     return from_linen(module, rules, widths[-1])
 
 
+def projector(inputs: int, widths: tuple[int, ...], *, norm: bool) -> Network:
+    """An MLP behind an encoder of `inputs` features, in which a width of 0 means as many; without widths, nothing."""
+    if not widths:
+        return Network(lambda key, shape: ({}, {}), lambda params, stats, x, train: (x, stats), inputs)
+    return mlp(tuple(width or inputs for width in widths), norm=norm, bias=True)
+
+
 def unit_length(x: jax.Array) -> jax.Array:
     """Rows [B, d] divided by their length, as torch's F.normalize; at a zero row the gradient is zero, not NaN."""
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=1, keepdims=True), 1e-24))

@@ -66,13 +66,18 @@ def _cpu_is_wanted() -> bool:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """The pytree with every leaf copied to all devices, but for those that a method has split over them."""
+    """The pytree with every leaf copied to all devices."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
-    def place(leaf: Any) -> Any:
-        split = isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding) and AXIS in leaf.sharding.spec
-        return leaf if split else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
 
-    return jax.tree.map(place, tree)
+def place(state: Any, mesh: Mesh) -> Any:
+    """A fresh state on the mesh: what its method has split over the devices stays so, all else is replicated."""
+
+    def put(leaf: jax.Array) -> jax.Array:
+        split = isinstance(leaf.sharding, NamedSharding) and AXIS in leaf.sharding.spec
+        return leaf if split else replicate(leaf, mesh)
+
+    return jax.tree.map(put, state)
 
 
 def gathered(x: jax.Array) -> jax.Array:

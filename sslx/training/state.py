@@ -16,21 +16,21 @@ HEAD = "head"  # the entry of params or extra that serves the loss alone
 class State(NamedTuple):
     """All that a run remembers; randomness and data order follow from the seed and `step`."""
 
-    step: Any  # updates done, an int32 array
+    step: Array  # updates done, int32
     params: Params
     extra: Extra
     optimizer: Any
 
 
-def model_of(state: State) -> dict[str, Any]:
-    """What evaluation needs of a state: parameters and extra without the head."""
-    return {"params": _split(state.params)[0], "extra": _split(state.extra)[0]}
+def model_of(params: Params, extra: Extra) -> dict[str, Any]:
+    """What evaluation needs: parameters and extra without the head."""
+    return {"params": _split(params)[0], "extra": _split(extra)[0]}
 
 
 def items_of(state: State) -> dict[str, Any]:
     """The state as a checkpoint holds it: `model`, and `training`, which is the optimizer and the head."""
     heads = {"params": _split(state.params)[1], "extra": _split(state.extra)[1]}
-    return {"model": model_of(state), "training": {"optimizer": state.optimizer} | heads}
+    return {"model": model_of(state.params, state.extra), "training": {"optimizer": state.optimizer} | heads}
 
 
 def state_of(step: Array, items: dict[str, Any]) -> State:

@@ -76,7 +76,7 @@ def set_up(config: Any, devices: int, *, resident: bool = True) -> Run:
     size = method.views.crops[0].size
     with jax.set_mesh(mesh):
         state = init_state(method, optimizer, jax.random.key(config.seed), (1, size, size, 1))
-        state = parallel.replicate(state, mesh)
+        state = parallel.place(state, mesh)
     step = make_step(method, optimizer, rate, config.seed, resident=resident)
     batches = Input(IMAGES, config.seed, config.batch_size, mesh, resident_bytes=1e9 if resident else 0)
     store = open_store(method, Path(tempfile.mkdtemp()), config.seed, config.batch_size, mesh)

@@ -72,7 +72,9 @@ def test_steps_on_several_devices_are_those_of_dense_adamw(devices):
         @jax.jit
         def step(rows, number):
             def loss(features):
-                update = partial(lambda rows, gradient, place: own.update(rows, gradient, number))
+                def update(rows, gradient, place):
+                    return own.update(rows, gradient, number)
+
                 return blockwise_cross_entropy(
                     features, rows, index, update, num_classes=N, label_smoothing=0.8, block=100
                 )
@@ -101,7 +103,9 @@ def test_neither_logits_nor_a_second_head_are_ever_in_memory():
 
     def step(features, rows, index):
         def loss(features):
-            update = partial(lambda rows, gradient, place: own.update(rows, gradient, jnp.asarray(0)))
+            def update(rows, gradient, place):
+                return own.update(rows, gradient, jnp.asarray(0))
+
             settings = {"num_classes": count, "label_smoothing": 0.8, "block": block}
             return blockwise_cross_entropy(features, rows, index, update, **settings)
 
