@@ -5,7 +5,8 @@
 One augmented view x_i of image i, one branch, a linear head W [N, D] without bias over all N images, and label
 smoothing s = 0.8 (torch's convention: the true class has its share of s too). No temperature, no normalisation.
 The loss starts near ln N and cannot fall below the entropy of t; only its distance to that floor says anything.
-After training W is dropped (and while a blockwise head trains, the logged `gradient_norm` is without it). A projector, unit length and a scale between f and W are not DIET's, but at hand.
+After training W is dropped; with a blockwise head the logged `gradient_norm` is that of all but W. A projector, unit
+length and a scale between f and W are not DIET's, but at hand.
 
 | head | what is held for W | for |
 |---|---|---|
