@@ -73,8 +73,9 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 def place(state: Any, mesh: Mesh) -> Any:
     """A fresh state on the mesh: what its method has split over the devices stays so, all else is replicated."""
 
-    def put(leaf: jax.Array) -> jax.Array:
-        split = isinstance(leaf.sharding, NamedSharding) and AXIS in leaf.sharding.spec
+    def put(leaf: Any) -> jax.Array:
+        sharding = getattr(leaf, "sharding", None)  # a network's fresh parameters are NumPy's
+        split = isinstance(sharding, NamedSharding) and AXIS in sharding.spec
         return leaf if split else replicate(leaf, mesh)
 
     return jax.tree.map(put, state)
