@@ -84,3 +84,19 @@ def test_one_two_and_four_devices_give_the_same_losses(config):
     np.testing.assert_allclose(courses[2], courses[0], rtol=1e-3)
     np.testing.assert_allclose(courses[1][:2], courses[0][:2], rtol=1e-5)
     np.testing.assert_allclose(courses[2][:2], courses[0][:2], rtol=1e-5)
+
+
+def test_no_collective_stands_inside_a_branch_or_loop(config):
+    """XLA orders collectives within one computation only: beside another's, two CPU devices can wait for each other."""
+    run = set_up(config, 2)
+    state = run.state
+    with jax.set_mesh(run.mesh):
+        images, index, _ = run.batches.batch(0)
+        if run.store:
+            head = state.extra["head"] | run.store._fetch()[1]
+            state = state._replace(extra=state.extra | {"head": head})
+        program = run.inner.lower(state, images, index).compile().as_text()
+    inner, outer = program.split("\nENTRY ")
+    collectives = ("all-gather(", "all-reduce(", "reduce-scatter(", "collective-permute(", "all-to-all(")
+    assert any(name in outer for name in collectives)
+    assert not any(name in inner for name in collectives)

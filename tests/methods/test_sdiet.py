@@ -143,19 +143,3 @@ def test_other_optimizers_are_refused():
     config.optimizer.name = "sgd"
     with pytest.raises(ValueError, match=r"--config\.optimizer\.name=adamw and --config\.optimizer\.clip_norm=0"):
         set_up(config, 1)
-
-
-def test_no_collective_stands_inside_a_branch_or_loop():
-    """XLA orders collectives within one computation only: beside another's, two CPU devices can wait for each other."""
-    for place in ("device", "host"):
-        run = set_up(changed(rows=place), 2)
-        state = run.state
-        with jax.set_mesh(run.mesh):
-            images, index, _ = run.batches.batch(0)
-            fetched = run.store._fetch()[1] if run.store else {}
-            state = state._replace(extra=state.extra | {"head": state.extra["head"] | fetched})
-            program = run.inner.lower(state, images, index).compile().as_text()
-        before_entry, entry = program.split("\nENTRY ")
-        assert "all-gather(" in entry
-        for name in ("all-gather(", "all-reduce(", "reduce-scatter(", "collective-permute(", "all-to-all("):
-            assert name not in before_entry
