@@ -27,9 +27,9 @@ from sslx.training.input import Input
 from sslx.training.interrupt import Interrupt
 from sslx.training.log import Log, Meter, progress_line
 from sslx.training.method import load_method
-from sslx.training.optimizer import describe_decay, make_optimizer
+from sslx.training.optim import describe_decay, make_optimizer
 from sslx.training.run_folder import open_run
-from sslx.training.schedule import Durations, learning_rate
+from sslx.training.schedules import Durations, learning_rate
 from sslx.training.state import State, init_state, make_step, model_of
 from sslx.training.store import open_store
 
@@ -79,7 +79,7 @@ def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
     durations = Durations(config.duration, epoch, batch_size)
     rate = learning_rate(config.optimizer, durations, batch_size)
     method = load_method(config, count)
-    optimizer = make_optimizer(config.optimizer, rate)
+    optimizer = make_optimizer(config.optimizer, durations)
     open_run(folder, config, {"train": data.facts, "test": test.facts if test else None})
     print(f"data: {data.facts['name']}, {count} images of {data.facts['shape']}, hash {data.facts['hash']}")
     print(

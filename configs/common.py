@@ -35,21 +35,28 @@ def get_config() -> ConfigDict:
     config.model.width = 0  # channels of the first stage; 0: the variant's own
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "adamw"  # adamw, sgd, lars
+    config.optimizer.name = "adamw"  # adamw, sgd, lars (VICReg's), lars_simclr, larc (SwAV's, solo-learn's)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.reference_batch = 0  # scale the rate by batch_size / reference_batch; 0: take it as it is
     config.optimizer.weight_decay = 0.05
+    config.optimizer.weight_decay_end = -1.0  # a cosine from `weight_decay` to it over the run; below 0: constant
     config.optimizer.no_decay = ""  # regular expression of parameter paths without decay
     config.optimizer.decay_min_ndim = 0  # 2: biases and norm scales without decay
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
     config.optimizer.eps = 1e-8
-    config.optimizer.momentum = 0.9  # of sgd and lars
+    config.optimizer.momentum = 0.9  # of sgd, lars, lars_simclr and larc
     config.optimizer.nesterov = False
+    config.optimizer.trust = 0.001  # of lars, lars_simclr and larc: the trust ratio's factor
+    config.optimizer.trust_clip = False  # of larc: no tensor's rate exceeds the learning rate
     config.optimizer.clip_norm = 0.0  # of the global gradient norm; 0: off
+    config.optimizer.clip_tensor_norm = 0.0  # of each tensor's own gradient, before the global norm; 0: off
+    config.optimizer.schedule = "cosine"  # cosine, linspace (DINO's), epochs (MoCo's), shifted (I-JEPA's), tri_phase
     config.optimizer.warmup = "10 epochs"
     config.optimizer.warmup_start = 0.0  # fractions of the learning rate: cosine from 1 to `final`
     config.optimizer.final = 0.0
+    config.optimizer.cooldown = "15%"  # of tri_phase: the line to `final` at the end
+    config.optimizer.groups = ConfigDict(sort_keys=False)  # name: group(...); the first that matches has a parameter
 
     config.monitor = ConfigDict()  # during training, on fixed images, without augmentation unless it is LiDAR
     config.monitor.every = "10%"
@@ -75,12 +82,24 @@ def get_config() -> ConfigDict:
     return config
 
 
+def group(paths: str, **changes: object) -> ConfigDict:
+    """Parameters whose path (encoder/stem/kernel) has a match of the regular expression, for `optimizer.groups`."""
+    recipe = ConfigDict()
+    recipe.paths = paths
+    recipe.rate = 1.0  # factor of the learning rate
+    recipe.constant = False  # the rate stays at its peak: no warm-up, no schedule
+    recipe.frozen = "0 steps"  # until then nothing moves: no update, no decay, no moments
+    recipe.update(changes)
+    return recipe
+
+
 def crop(size: int, **changes: object) -> ConfigDict:
     """The recipe of one view with `size` output pixels; torchvision's meaning and defaults."""
     recipe = ConfigDict()
     recipe.size = size
     recipe.area = (0.08, 1.0)
     recipe.ratio = (3 / 4, 4 / 3)
+    recipe.interpolation = "bilinear"
     recipe.flip = 0.5
     recipe.jitter = 0.0
     recipe.brightness = 0.4

@@ -10,8 +10,8 @@ from configs import common
 from configs.mnist5k import diet_ablation
 from sslx.data.views import Crop
 from sslx.training.method import load_method
-from sslx.training.optimizer import make_optimizer
-from sslx.training.schedule import Durations, learning_rate
+from sslx.training.optim import make_optimizer
+from sslx.training.schedules import Durations
 
 RECIPES = sorted(
     str(path.with_suffix("")).replace("/", ".") for path in Path("configs").glob("*/*.py") if "theory" not in path.parts
@@ -22,10 +22,10 @@ RECIPES = sorted(
 def test_a_recipe_builds_its_method_and_optimizer(name):
     module = importlib.import_module(name)
     config = module.get_config()
-    method = load_method(config, 1000)
+    method = load_method(config, 10_000)  # more than the largest batch
     assert name.rsplit(".", 1)[1] in (config.method.name, f"{config.method.name}_ablation")
     durations = Durations(config.duration, 20, config.batch_size)
-    make_optimizer(config.optimizer, learning_rate(config.optimizer, durations, config.batch_size))
+    make_optimizer(config.optimizer, durations)
     assert durations.steps(config.monitor.every) > 0
     assert config.monitor.lidar_images > method.encoder.width, "LiDAR cannot exceed the number of images"
     assert f"python train.py --config={name.replace('.', '/')}.py" in module.__doc__

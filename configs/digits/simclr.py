@@ -8,7 +8,7 @@ untrained.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, methods
 
 
 def get_config() -> ConfigDict:
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128
     config.data.name = "digits"
     config.model.variant = "resnet_tiny"
-    config.method = ConfigDict({"name": "simclr", "temperature": 0.5, "projector_width": 64})
+    config.method = methods.simclr(projector=(0, 64))
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
     config.views = ConfigDict({"crop": common.crop(8, area=(0.3, 1.0), flip=0.0, blur=0.5, blur_sigma=(0.1, 0.5))})
     config.optimizer.weight_decay = 1e-4

@@ -7,7 +7,7 @@ Five minutes on 2 CPU cores. Linear probe (lbfgs) 96.9 % with one seed, against 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, methods
 
 
 def get_config() -> ConfigDict:
@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128
     config.data.name = "mnist5k"
     config.model.variant = "resnet_tiny"
-    config.method = ConfigDict({"name": "simclr", "temperature": 0.5, "projector_width": 64})
+    config.method = methods.simclr(projector=(0, 64))
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
     config.views = ConfigDict({"crop": common.crop(14, area=(0.3, 1.0), flip=0.0, blur=0.5, blur_sigma=(0.1, 1.0))})
     config.optimizer.learning_rate = 3e-3

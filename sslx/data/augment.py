@@ -85,8 +85,8 @@ def _cut(uniforms: Uniforms, images: jax.Array, crop: Crop) -> colour.Planes:
     boxes = crop_boxes(uniforms[Draw.CROP], (height, width), crop.area, crop.ratio)
     upright = jnp.zeros(batch, bool)
     mirrored = uniforms[Draw.FLIP][:, 0] < crop.flip if crop.flip else upright
-    rows = resize_rows(boxes.top, boxes.height, crop.size, height, upright)
-    columns = resize_rows(boxes.left, boxes.width, crop.size, width, mirrored)
+    rows = resize_rows(boxes.top, boxes.height, crop.size, height, upright, crop.interpolation)
+    columns = resize_rows(boxes.left, boxes.width, crop.size, width, mirrored, crop.interpolation)
     if crop.blur:
         draws = uniforms[Draw.BLUR]
         low, high = crop.blur_sigma

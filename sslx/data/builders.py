@@ -1,6 +1,10 @@
-"""Two real data sets that need no download, as TFDS builders that write array_record without TensorFlow."""
+"""Real data sets that need no download, as TFDS builders that write array_record without TensorFlow."""
 
+import gzip
 import io
+import math
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     SIDE: int
+    NAMES: tuple[str, ...] = tuple("0123456789")
 
     def arrays(self) -> dict[str, Arrays]:
         raise AssertionError("a subclass gives the arrays")
@@ -23,7 +28,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "image": tfds.features.Image(shape=(self.SIDE, self.SIDE, 1), encoding_format="png"),
-            "label": tfds.features.ClassLabel(num_classes=10),
+            "label": tfds.features.ClassLabel(names=self.NAMES),
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -70,6 +75,55 @@ class Mnist5k(ArrayBuilder):
 
         images, labels = mnist_data()
         return _balanced_split(images.reshape(-1, 28, 28).astype(np.uint8), labels, test_per_class=100)
+
+
+class FashionMnist(ArrayBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """70,000 pictures of clothes, 28x28 gray pixels, in ten classes of equal size (Zalando's Fashion-MNIST).
+
+    Read from downloads/manual/fashion_mnist in the data folder or, without that, from Debian's package. Not registered
+    with TFDS, whose own fashion_mnist has the name.
+    """
+
+    SIDE = 28
+    NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+    DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+    FILES = {"train": ("train", 60_000), "test": ("t10k", 10_000)}  # beginning of the file names, examples
+
+    def arrays(self) -> dict[str, Arrays]:
+        manual = Path(self.data_path).parents[1] / "downloads" / "manual" / "fashion_mnist"
+        folder = manual if manual.exists() else self.DEBIAN
+        splits = {}
+        for split, (beginning, count) in self.FILES.items():
+            images, labels = folder / f"{beginning}-images-idx3-ubyte.gz", folder / f"{beginning}-labels-idx1-ubyte.gz"
+            if not images.exists() or not labels.exists():
+                raise ValueError(
+                    f"fashion_mnist: there is no {images.name} with {labels.name} in {folder}. "
+                    f"Run apt install dataset-fashion-mnist, or put the four files of Fashion-MNIST into {manual}, "
+                    f"or prepare TFDS's own fashion_mnist as array_record in {manual.parents[2]}."
+                )
+            splits[split] = read_idx(images, (count, self.SIDE, self.SIDE)), read_idx(labels, (count,))
+        return splits
+
+
+def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Array uint8 of the given shape from a gzipped file in the idx format, which is described on MNIST's page.
+
+    Raises ValueError for a damaged file, another type or shape, and too few or too many bytes.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged, or no gzip file ({error}). Fetch it again.") from error
+    # Two zero bytes, 8 for unsigned bytes, the number of dimensions, and each of them: big-endian.
+    header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
+    if content[: len(header)] != header:
+        raise ValueError(
+            f"{path} is no idx file of unsigned bytes and shape {shape}: it begins with {content[: len(header)].hex()} "
+            f"in place of {header.hex()}."
+        )
+    if len(content) - len(header) != math.prod(shape):
+        raise ValueError(f"{path} holds {len(content) - len(header)} bytes after its header, not {math.prod(shape)}.")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
 def _balanced_split(images: np.ndarray, labels: np.ndarray, *, test_per_class: int) -> dict[str, Arrays]:

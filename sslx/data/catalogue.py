@@ -1,4 +1,4 @@
-"""TFDS data sets by name: the two of `builders.py`, prepared on first use, and whatever else TFDS finds prepared."""
+"""TFDS data sets by name: those of `builders.py`, prepared on first use, and whatever else TFDS finds prepared."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 
 from sslx.data.sources import Split, data_dir
 
-BUILT_IN = ("digits", "mnist5k")
+BUILT_IN = ("digits", "mnist5k", "fashion_mnist")
 
 
 def splits(config: Any) -> tuple[Split, Split | None]:
@@ -74,13 +74,19 @@ def _builder(config: Any) -> Any:
     from sslx.data import builders
 
     root = data_dir(config)
-    own = {"digits": builders.Digits, "mnist5k": builders.Mnist5k}
+    own = {"digits": builders.Digits, "mnist5k": builders.Mnist5k, "fashion_mnist": builders.FashionMnist}
     if config.name in own:
         builder = own[config.name](data_dir=root, file_format="array_record")
-        if not builder.info.splits:
-            print(f"preparing {config.name} in {root}, once")
-            tfds.disable_progress_bar()
-            builder.download_and_prepare()
+        if builder.info.splits:
+            return builder
+        # The versions here begin with 1, that of TFDS's own fashion_mnist with 3.
+        for facts in sorted(root.glob(f"{config.name}/[2-9]*/dataset_info.json")):
+            prepared = tfds.builder_from_directory(facts.parent)
+            if prepared.info.file_format.value == "array_record":
+                return prepared
+        print(f"preparing {config.name} in {root}, once")
+        tfds.disable_progress_bar()
+        builder.download_and_prepare()
         return builder
     catalogue = tfds.list_builders(with_community_datasets=False)
     name = config.name.split("/")[0].split(":")[0]

@@ -62,18 +62,33 @@ def crop_boxes(uniforms: jax.Array, shape: tuple[int, int], area: Sequence[float
     return Boxes(top, left, tall, wide, jnp.ones_like(found))
 
 
-def resize_rows(start: jax.Array, extent: jax.Array, size: int, side: int, mirrored: jax.Array) -> jax.Array:
+def _triangle(distance: jax.Array) -> jax.Array:
+    return jnp.maximum(1.0 - distance, 0.0)
+
+
+def _keys(distance: jax.Array) -> jax.Array:
+    near = (1.5 * distance - 2.5) * distance * distance + 1.0
+    far = ((2.5 - 0.5 * distance) * distance - 4.0) * distance + 2.0
+    return jnp.where(distance < 1.0, near, jnp.where(distance < 2.0, far, 0.0))
+
+
+KERNELS = {"bilinear": _triangle, "bicubic": _keys}
+
+
+def resize_rows(
+    start: jax.Array, extent: jax.Array, size: int, side: int, mirrored: jax.Array, interpolation: str = "bilinear"
+) -> jax.Array:
     """Weights `[B, size, side]` that resize the interval [start, start + extent) of an axis to `size` pixels.
 
-    Antialiased bilinear, as `jax.image.scale_and_translate` and Pillow's `resize(box=...)`: pixels just outside the
-    interval take part, where torchvision cuts first. `start`, `extent` in pixels and `mirrored`: `[B]`.
+    Antialiased, as `jax.image.scale_and_translate` and Pillow's `resize(box=...)`, bicubic with a = -0.5: pixels just
+    outside the interval take part, where torchvision cuts first. `start`, `extent` in pixels and `mirrored`: `[B]`.
     """
     output = jnp.arange(size, dtype=jnp.float32) + 0.5
     output = jnp.where(mirrored[:, None], size - output, output)
     centre = start[:, None] + output * (extent / size)[:, None] - 0.5
     reach = jnp.maximum(extent / size, 1.0)
     distance = jnp.abs(centre[:, :, None] - jnp.arange(side, dtype=jnp.float32)) / reach[:, None, None]
-    weights = jnp.maximum(1.0 - distance, 0.0)
+    weights = KERNELS[interpolation](distance)
     return weights / weights.sum(-1, keepdims=True)
 
 

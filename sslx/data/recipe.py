@@ -16,6 +16,7 @@ class Crop:
     size: int  # side of the output in pixels, >= 1
     area: Range = (0.08, 1.0)  # fraction of the image's area, in (0, 1]
     ratio: Range = (3 / 4, 4 / 3)  # width / height, log-uniform, > 0
+    interpolation: str = "bilinear"  # or bicubic, both antialiased, as Pillow's
     flip: float = 0.5  # probability
     jitter: float = 0.0  # probability of the four colour operations, whose strengths follow
     brightness: float = 0.4  # factor drawn from [max(0, 1 - s), 1 + s]
@@ -39,6 +40,8 @@ class Crop:
         for name in ("area", "ratio", "blur_sigma", "erase_area", "erase_ratio", "mean", "std"):
             object.__setattr__(self, name, _floats(name, getattr(self, name)))
         _check_integers(self)
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation must be bilinear or bicubic, got {self.interpolation!r}")
         for name in ("flip", "jitter", "gray", "blur", "solarise", "erase", "solarise_threshold"):
             _check_between(name, getattr(self, name), 0.0, 1.0)
         for name in ("brightness", "contrast", "saturation"):

@@ -10,7 +10,7 @@ from sslx.data.augment import augment, check_images, normalise
 from sslx.data.geometry import resample, resize_rows
 from sslx.data.recipe import Crop
 
-__all__ = ["Crop", "Views", "metric_view", "plain_view", "training_views"]
+__all__ = ["Crop", "Views", "metric_view", "multi_crop", "one_view", "plain_view", "training_views", "two_views"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,36 @@ class Views:
         if not self.crops:
             raise ValueError("crops is empty: a method needs at least one view, for example Views((Crop(32),))")
         object.__setattr__(self, "crops", tuple(self.crops))
+
+
+def one_view(crops: dict[str, Crop]) -> Views:
+    """The view of a method that takes one of each image: the recipe `crop`. Raises ValueError for other names."""
+    return _views(crops, "'crop'", [("crop",)])
+
+
+def two_views(crops: dict[str, Crop]) -> Views:
+    """Two views of each image: the recipe `crop` for both, or `first` and `second`; ValueError for other names."""
+    return _views(crops, "'crop', or 'first' and 'second'", [("crop", "crop"), ("first", "second")])
+
+
+def multi_crop(crops: dict[str, Crop], local: int) -> Views:
+    """Two views as `two_views`, then `local` smaller ones of the recipe `local`. Raises ValueError for other names."""
+    small = ("local",) * local
+    if not local:
+        return two_views(crops)
+    return _views(
+        crops, "'local', and 'crop' or 'first' and 'second'", [("crop", "crop") + small, ("first", "second") + small]
+    )
+
+
+def _views(crops: dict[str, Crop], wanted: str, choices: list[tuple[str, ...]]) -> Views:
+    for names in choices:
+        if set(crops) == set(names):
+            return Views(tuple(crops[name] for name in names))
+    raise ValueError(
+        f"config.views has {', '.join(map(repr, crops)) or 'nothing'}, but this method takes {wanted}. Write them into "
+        'the recipe, for example: config.views = ConfigDict({"crop": common.crop(32)})'
+    )
 
 
 def training_views(key: jax.Array, images: jax.Array, views: Views) -> tuple[jax.Array, ...]:
@@ -53,7 +83,8 @@ def metric_view(key: jax.Array, images: jax.Array, views: Views, j: int) -> jax.
 def plain_view(images: jax.Array, crop: Crop) -> jax.Array:
     """Images `[B, H, W, C]` without augmentation: short side to S = crop.size, central S x S, normalised.
 
-    The resize is antialiased bilinear, and long side and centre are rounded as by torchvision's Resize and CenterCrop.
+    The resize is antialiased, with the recipe's interpolation; long side and centre are rounded as by torchvision's
+    Resize and CenterCrop.
     Raises ValueError for images that `augment` does not take.
     """
     check_images(images, crop)
@@ -64,5 +95,5 @@ def plain_view(images: jax.Array, crop: Crop) -> jax.Array:
         start = round((resized - crop.size) / 2) * side / resized
         extent = crop.size * side / resized
         box = jnp.full(batch, start, jnp.float32), jnp.full(batch, extent, jnp.float32)
-        weights.append(resize_rows(*box, crop.size, side, jnp.zeros(batch, bool)))
+        weights.append(resize_rows(*box, crop.size, side, jnp.zeros(batch, bool), crop.interpolation))
     return normalise(resample(images, *weights), crop)

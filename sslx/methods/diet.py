@@ -22,11 +22,11 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views
+from sslx.data.views import Crop, Views, one_view
 from sslx.models import Network, heads
 from sslx.training.blockwise import blockwise_cross_entropy, fresh_rows
 from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
-from sslx.training.rows import RowAdamW, Rows, initial_head, loss_floor, stochastically_rounded
+from sslx.training.rows import PLAIN, RowAdamW, Rows, initial_head, loss_floor, stochastically_rounded
 
 HEADS = ("full", "blockwise")
 DTYPES = ("float32", "bfloat16")
@@ -73,7 +73,7 @@ class Method:
         if self.head == "blockwise" and self.row_optimizer is None:
             raise ValueError(
                 "config.method.head='blockwise' applies AdamW block by block, without its whole gradient: it needs "
-                "--config.optimizer.name=adamw and --config.optimizer.clip_norm=0, or --config.method.head=full."
+                f"{PLAIN}, or --config.method.head=full."
             )
         if self.head == "full" and "bfloat16" in (self.head_dtype, self.moments_dtype):
             raise ValueError("config.method.head_dtype and .moments_dtype are of --config.method.head=blockwise.")
@@ -81,7 +81,7 @@ class Method:
     @property
     def views(self) -> Views:
         """One crop of each image."""
-        return Views((self.crops["crop"],))
+        return one_view(self.crops)
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
         """Encoder, projector if any, and head rows with torch's default linear initialisation U(+-1/sqrt(D))."""
@@ -122,9 +122,9 @@ class Method:
             extra = extra | {"head": rows}
         return loss, (extra, {"nats_above_floor": loss - loss_floor(self.num_images, self.label_smoothing)})
 
-    def after_step(self, params: Params, extra: Extra, step: Array) -> Extra:
+    def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """Nothing follows the encoder."""
-        return extra
+        return params, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
         """Encoder output, and the projection if there is a projector."""

@@ -25,11 +25,11 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views
+from sslx.data.views import Crop, Views, one_view
 from sslx.models import Network, heads
 from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.parallel import gathered
-from sslx.training.rows import RowAdamW, Rows, initial_rows, loss_floor, with_gradient
+from sslx.training.rows import PLAIN, RowAdamW, Rows, initial_rows, loss_floor, with_gradient
 from sslx.training.store import PLACES, StoreSpec
 
 NORMALISE = ("projection", "representation", "both", "none")
@@ -89,14 +89,13 @@ class Method:
             )
         if self.row_optimizer is None:
             raise ValueError(
-                "s-DIET's rows have an AdamW of their own, and no part in a global gradient norm: it needs "
-                "--config.optimizer.name=adamw and --config.optimizer.clip_norm=0."
+                f"s-DIET's rows have an AdamW of their own, and no part in a global gradient norm: it needs {PLAIN}."
             )
 
     @property
     def views(self) -> Views:
         """One crop of each image."""
-        return Views((self.crops["crop"],))
+        return one_view(self.crops)
 
     @property
     def store(self) -> StoreSpec | None:
@@ -148,9 +147,9 @@ class Method:
         floor = loss_floor(self.num_images if self.correction else len(index), self.label_smoothing)
         return loss, (extra | {"head": head}, {"nats_above_floor": loss - floor})
 
-    def after_step(self, params: Params, extra: Extra, step: Array) -> Extra:
+    def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """Nothing follows the encoder."""
-        return extra
+        return params, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
         """Encoder output and projection."""

@@ -6,7 +6,9 @@ import inspect
 import pkgutil
 from typing import Any
 
-from sslx.models.network import Network
+from sslx.models.network import Network, apply_to_views, chain, encode
+
+__all__ = ["Network", "apply_to_views", "build", "chain", "encode"]
 
 
 def build(name: str, **fields: Any) -> Network:

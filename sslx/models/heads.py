@@ -4,8 +4,13 @@
 |---|---|
 | SimCLR, official code | `mlp((d, 128), last_norm=True, init="normal_0.01")`, d the encoder's width; v2 `(d, d, 128)` |
 | VICReg's expander | `mlp((8192, 8192, 8192), bias=True, last_bias=False)` |
+| Barlow Twins' projector | `mlp((8192, 8192, 8192))` |
 | MoCo v2 | `mlp((d, 128), norm=False, bias=True)` |
-| BYOL's projector and predictor | `mlp((4096, 256), bias=True, last_bias=False)` |
+| BYOL's projector and predictor | `mlp((4096, 256), bias=True, last_bias=False, init="truncated_fan_in")` |
+| SimSiam's projector | `mlp((d, d, d), last_norm=True, last_norm_scale=False)` |
+| SimSiam's predictor | `mlp((512, d), last_bias=True)` |
+| SwAV's projector | `mlp((2048, 128), bias=True)` |
+| spectral, CIFAR | `mlp((2048, 1000), bias=True, last_norm=True, last_norm_bias=True)` |
 """
 
 import jax
@@ -31,7 +36,8 @@ def mlp(
     """Build an MLP [B, d] -> [B, widths[-1]]: linear, batch norm, ReLU for each hidden width, then a last linear layer.
 
     `bias` is for all linear layers, `last_bias` overrides it for the last. `init` is "torch" (U(+-1/sqrt(fan in)), also
-    for biases) or "normal_<std>" (biases zero). Raises ValueError for no widths, a width below 1 or an unknown `init`.
+    for biases), "normal_<std>" or Haiku's "truncated_fan_in" (both with zero biases). Raises ValueError for no widths,
+    a width below 1 or an unknown `init`.
     """
     widths = tuple(widths)
     if not widths or min(widths) < 1:
@@ -47,11 +53,16 @@ def mlp(
     return from_linen(module, rules, widths[-1])
 
 
+def fill_in(widths: tuple[int, ...], inputs: int) -> tuple[int, ...]:
+    """The widths of a head, in which 0 means as many as the encoder's `inputs`."""
+    return tuple(width or inputs for width in widths)
+
+
 def projector(inputs: int, widths: tuple[int, ...], *, norm: bool) -> Network:
     """An MLP behind an encoder of `inputs` features, in which a width of 0 means as many; without widths, nothing."""
     if not widths:
-        return Network(lambda key, shape: ({}, {}), lambda params, stats, x, train: (x, stats), inputs)
-    return mlp(tuple(width or inputs for width in widths), norm=norm, bias=True)
+        return Network(lambda key, shape: ({}, {}), lambda params, stats, x, train, groups=1: (x, stats), inputs)
+    return mlp(fill_in(widths, inputs), norm=norm, bias=True)
 
 
 def unit_length(x: jax.Array) -> jax.Array:
@@ -62,12 +73,15 @@ def unit_length(x: jax.Array) -> jax.Array:
 def _distributions(init: str) -> tuple[initialise.Draw, initialise.Draw]:
     if init == "torch":
         return initialise.uniform_fan_in, initialise.uniform_fan_in
+    if init == "truncated_fan_in":
+        return initialise.truncated_fan_in, initialise.zeros
     kind, _, std = init.partition("_")
     try:
         assert kind == "normal"
         return initialise.normal(float(std)), initialise.zeros
     except (AssertionError, ValueError):
-        raise ValueError(f"init={init!r} is not allowed: use 'torch' or 'normal_<std>', as 'normal_0.01'.") from None
+        allowed = "'torch', 'truncated_fan_in' or 'normal_<std>', as 'normal_0.01'"
+        raise ValueError(f"init={init!r} is not allowed: use {allowed}.") from None
 
 
 class MLP(nn.Module):
@@ -82,7 +96,7 @@ class MLP(nn.Module):
     last_norm_bias: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, groups: int = 1) -> jax.Array:
         x = x.astype(jnp.float32)
         for index, width in enumerate(self.widths, start=1):
             last = index == len(self.widths)
@@ -94,8 +108,8 @@ class MLP(nn.Module):
             )(x)
             if last and self.last_norm:
                 scale, bias = self.last_norm_scale, self.last_norm_bias
-                x = BatchNorm(use_scale=scale, use_bias=bias, name=f"bn{index}")(x, train)
+                x = BatchNorm(use_scale=scale, use_bias=bias, name=f"bn{index}")(x, train, groups)
             if not last:
-                x = BatchNorm(name=f"bn{index}")(x, train) if self.norm else x
+                x = BatchNorm(name=f"bn{index}")(x, train, groups) if self.norm else x
                 x = nn.relu(x)
         return x

@@ -111,6 +111,8 @@ class BatchNorm(nn.Module):
 
     It normalises with the biased variance of the global batch and stores the unbiased one; `momentum` is the weight of
     the new statistic. Statistics are float32 whatever `dtype`, the dtype of the output.
+
+    With `groups` g, row i is normalised with the rows i % g alone, as if the groups had passed one after another.
     """
 
     momentum: float = 0.1
@@ -120,7 +122,7 @@ class BatchNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, groups: int = 1) -> jax.Array:
         shape = (x.shape[-1],)
         scale = weight(self, "scale", shape) if self.use_scale else 1.0
         bias = weight(self, "bias", shape) if self.use_bias else 0.0
@@ -131,7 +133,7 @@ class BatchNorm(nn.Module):
         if not train:
             return _normalise(x, scale, bias, mean.value, var.value, self.epsilon, self.dtype)
         y, mean.value, var.value = _normalise_batch(
-            x, scale, bias, mean.value, var.value, self.epsilon, self.momentum, self.dtype
+            x, scale, bias, mean.value, var.value, self.epsilon, self.momentum, self.dtype, groups
         )
         return y
 
@@ -143,16 +145,32 @@ def _normalise(
     return ((x.astype(jnp.float32) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias).astype(dtype)
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6, 7))
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8))
 def _normalise_batch(
-    x: jax.Array, scale: Any, bias: Any, mean: jax.Array, var: jax.Array, epsilon: float, momentum: float, dtype: Any
+    x: jax.Array,
+    scale: Any,
+    bias: Any,
+    mean: jax.Array,
+    var: jax.Array,
+    epsilon: float,
+    momentum: float,
+    dtype: Any,
+    groups: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+    if len(x) % groups:
+        raise ValueError(f"A batch of {len(x)} rows cannot be normalised in {groups} groups of equal size.")
+    rows = x.reshape(-1, groups, *x.shape[1:])
+    axes, count = (0, *range(2, rows.ndim - 1)), math.prod(x.shape[:-1]) // groups
+    wide = (groups, *(1,) * (x.ndim - 2), x.shape[-1])  # [groups, C], to broadcast against the rows
     # Centring at the running mean keeps the one-pass variance from cancelling when a channel's mean is large.
-    centred = x.astype(jnp.float32) - mean
+    centred = rows.astype(jnp.float32) - mean
     shift = lax.reduce_sum(centred, axes) / count
     batch_var = lax.max(lax.reduce_sum(lax.square(centred), axes) / count - lax.square(shift), jnp.zeros_like(shift))
     a = scale * lax.rsqrt(batch_var + epsilon)
-    y = (centred * a + (bias - shift * a)).astype(dtype)
+    y = (centred * a.reshape(wide) + (bias - shift * a).reshape(wide)).astype(dtype).reshape(x.shape)
     unbiased = batch_var * (count / max(count - 1, 1))
-    return y, mean + momentum * shift, var + momentum * (unbiased - var)
+    way = jnp.zeros_like(mean)
+    for group in range(groups):
+        way = way + momentum * (shift[group] - way)
+        var = var + momentum * (unbiased[group] - var)
+    return y, mean + way, var

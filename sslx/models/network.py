@@ -1,9 +1,10 @@
 """A network as two pure functions, so that methods can treat teachers and copies of it as plain data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -14,10 +15,11 @@ Stats = dict[str, Any]
 
 
 class Network(NamedTuple):
-    """`init(key, input_shape) -> (params, stats)`, `apply(params, stats, x, train=bool) -> (output, stats)`, `width`.
+    """`init(key, shape) -> (params, stats)`, `apply(params, stats, x, train=, groups=1) -> (output, stats)`, `width`.
 
     `width` is the output's. `stats` holds the running averages of batch norm, {} where there is none; `apply` returns
-    new ones in training and the same ones otherwise.
+    new ones in training and the same ones otherwise. In training, batch norm treats the rows i % `groups` as a batch of
+    their own.
     """
 
     init: Callable[[jax.Array, tuple[int, ...]], tuple[Params, Stats]]
@@ -26,7 +28,7 @@ class Network(NamedTuple):
 
 
 def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
-    """Wrap a Linen module that is called as `module(x, train)`; `rules` say how each of its leaves starts."""
+    """Wrap a Linen module that is called as `module(x, train, groups)`; `rules` say how each of its leaves starts."""
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
         # Compiling the module's own init takes seconds; its shapes alone take a fraction of one.
@@ -42,9 +44,56 @@ def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
             return jax.pure_callback(draw, (shapes["params"], shapes.get("batch_stats", {})), words)
         return draw(words)
 
-    def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool) -> tuple[jax.Array, Stats]:
+    def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool, groups: int = 1) -> tuple[jax.Array, Stats]:
         variables = {"params": params, "batch_stats": stats}
-        output, changed = module.apply(variables, x, train, mutable=["batch_stats"])
+        output, changed = module.apply(variables, x, train, groups, mutable=["batch_stats"])
         return output, changed["batch_stats"] if train and stats else stats
 
     return Network(init, apply, width)
+
+
+def chain(**networks: Network) -> Network:
+    """Networks one after another; parameters and statistics are dicts by their names."""
+    widths = [network.width for network in networks.values()]
+
+    def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
+        keys = jax.random.split(key, len(networks))
+        shapes = [shape, *((1, width) for width in widths)]
+        fresh = [network.init(*given) for network, *given in zip(networks.values(), keys, shapes, strict=False)]
+        params, stats = (dict(zip(networks, trees, strict=True)) for trees in zip(*fresh, strict=True))
+        return params, stats
+
+    def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool, groups: int = 1) -> tuple[jax.Array, Stats]:
+        new = {}
+        for name, network in networks.items():
+            x, new[name] = network.apply(params[name], stats[name], x, train=train, groups=groups)
+        return x, new
+
+    return Network(init, apply, widths[-1])
+
+
+def encode(
+    encoder: Network, projector: Network, params: Params, stats: Stats, images: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The encoder's and the projector's output in eval mode, from the parameters of their `chain`."""
+    x, _ = encoder.apply(params["encoder"], stats["encoder"], images, train=False)
+    z, _ = projector.apply(params["projector"], stats["projector"], x, train=False)
+    return x, z
+
+
+def apply_to_views(
+    network: Network, params: Params, stats: Stats, views: Sequence[jax.Array], *, groups: int
+) -> tuple[list[jax.Array], Stats]:
+    """The network's output [B, k] in training for each of the views [B, ...]; views of one shape pass as one batch.
+
+    Batch norm sees each view by itself, split into `groups`; with 0 it sees all views of one shape together.
+    """
+    outputs: dict[int, jax.Array] = {}
+    for shape in dict.fromkeys(view.shape for view in views):
+        members = [number for number, view in enumerate(views) if view.shape == shape]
+        # Image-major [B, V] -> [B V]: the views of an image stay on its device, where a concatenation would move them.
+        rows = jnp.stack([views[number] for number in members], axis=1).reshape(-1, *shape[1:])
+        output, stats = network.apply(params, stats, rows, train=True, groups=len(members) * groups or 1)
+        by_view = jnp.moveaxis(output.reshape(shape[0], len(members), -1), 1, 0)
+        outputs.update(zip(members, by_view, strict=True))
+    return [outputs[number] for number in range(len(views))], stats

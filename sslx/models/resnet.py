@@ -78,18 +78,18 @@ class ResNet(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, groups: int = 1) -> jax.Array:
         small = self.stem == "small"
         size, stride, padding = (3, 1, self.stem_padding) if small else (7, 2, 3)
         x = Conv(self.width, size, stride, padding, self.dtype, name="conv1")(x)
-        x = nn.relu(_norm(self.norm, self.dtype, train, "bn1", x))
+        x = nn.relu(_norm(self.norm, self.dtype, train, groups, "bn1", x))
         if not small:
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for stage, count in enumerate(self.blocks):
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
                 block = functools.partial(Block, self.depth, self.width * 2**stage, stride, self.norm, self.dtype)
-                x = block(name=f"layer{stage + 1}_{index}")(x, train)
+                x = block(name=f"layer{stage + 1}_{index}")(x, train, groups)
         return jnp.mean(x, (1, 2), dtype=jnp.float32)
 
 
@@ -103,8 +103,8 @@ class Block(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        norm = functools.partial(_norm, self.norm, self.dtype, train)
+    def __call__(self, x: jax.Array, train: bool, groups: int) -> jax.Array:
+        norm = functools.partial(_norm, self.norm, self.dtype, train, groups)
         output = self.width * EXPANSION[self.depth]
         # (filters, kernel size, stride) of each convolution
         layers = [(self.width, 3, self.stride), (output, 3, 1)]
@@ -120,10 +120,10 @@ class Block(nn.Module):
         return nn.relu(x + y)
 
 
-def _norm(kind: str, dtype: Any, train: bool, name: str, x: jax.Array) -> jax.Array:
+def _norm(kind: str, dtype: Any, train: bool, groups: int, name: str, x: jax.Array) -> jax.Array:
     """Normalise x [B, H, W, C]; both kinds bear batch norm's name, so that one parameter tree serves both."""
     if kind == "batch":
-        return BatchNorm(dtype=dtype, name=name)(x, train)
-    # 32 groups (Wu & He 2018), fewer for narrow layers, where a group would be a single channel.
-    groups = math.gcd(32, x.shape[-1] // 2) if x.shape[-1] % 2 == 0 else 1
-    return nn.GroupNorm(num_groups=groups, epsilon=1e-5, dtype=dtype, name=name)(x)
+        return BatchNorm(dtype=dtype, name=name)(x, train, groups)
+    # 32 groups of channels (Wu & He 2018), fewer for narrow layers, where a group would be a single channel.
+    channel_groups = math.gcd(32, x.shape[-1] // 2) if x.shape[-1] % 2 == 0 else 1
+    return nn.GroupNorm(num_groups=channel_groups, epsilon=1e-5, dtype=dtype, name=name)(x)

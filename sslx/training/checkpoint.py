@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1
 
-from sslx.training.optimizer import path_name
+from sslx.training.optim import path_name
 from sslx.training.state import State, items_of, state_of
 from sslx.training.store import Store
 

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
+from sslx.data.order import steps_per_epoch
 from sslx.data.views import Crop, Views
 from sslx.models import build
 from sslx.training.rows import row_adamw
+from sslx.training.schedules import Durations
 
 Array = jax.Array
 Params = Any  # a pytree of arrays that the optimizer trains
@@ -52,8 +54,8 @@ class Method(Protocol):
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """The loss of the global batch; logs may hold `floor`, the lowest value the loss can take."""
 
-    def after_step(self, params: Params, extra: Extra, step: Array) -> Extra:
-        """Extra state after the optimizer's step (a teacher's moving average); usually `extra` itself."""
+    def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
+        """Both after the optimizer's step: a teacher follows, rows get unit length; usually both as they are."""
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
         """Features of normalised images [n, S, S, C] in eval mode."""
@@ -63,15 +65,19 @@ def load_method(config: Any, num_images: int) -> Method:
     """The method of a resolved config.
 
     `config.method.name` is a file in `sslx/methods/`, or the dotted name of a module of yours with a class `Method`.
-    It is called with the config's fields, and with what it names of `encoder`, `crops`, `num_images`, `row_optimizer`.
+    It is called with the config's fields, and with what it names of `encoder`, `crops`, `num_images`, `durations`,
+    `row_optimizer`.
     Raises ValueError for an unknown name or field, with what exists.
     """
     fields = dict(config.method)
     module = _import_method(fields.pop("name"))
     given: dict[str, Callable[[], Any]] = {
         "encoder": lambda: build(**config.model),
-        "crops": lambda: {name: Crop(**recipe) for name, recipe in config.views.items()},
+        "crops": lambda: {name: Crop(**recipe) for name, recipe in config.get("views", {}).items()},
         "num_images": lambda: num_images,
+        "durations": lambda: Durations(
+            config.duration, steps_per_epoch(num_images, config.batch_size), config.batch_size
+        ),
         "row_optimizer": lambda: row_adamw(config, num_images),
     }
     parameters = inspect.signature(module.Method).parameters

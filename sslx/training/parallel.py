@@ -88,6 +88,13 @@ def gathered(x: jax.Array) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec())
 
 
+def split(x: jax.Array) -> jax.Array:
+    """The array split over the devices of the mesh that is set, if one is, along its first axis."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(AXIS))
+
+
 def replicated_like(tree: Any, mesh: Mesh) -> Any:
     """Shapes and dtypes of the pytree, placed on all devices: what a checkpoint is restored onto."""
     sharding = NamedSharding(mesh, PartitionSpec())

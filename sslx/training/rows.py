@@ -17,13 +17,17 @@ import numpy as np
 import optax
 
 from sslx.data.order import steps_per_epoch
-from sslx.training.optimizer import decays
-from sslx.training.schedule import Durations, learning_rate
+from sslx.training.optim import REST, decays, group_of, parameter_groups
+from sslx.training.schedules import Durations, learning_rate
 
 Array = jax.Array
 DRAWN = 1024  # rows of a fresh head that are drawn at a time
 SPAN = 64  # steps between the entries of the table of decays
 CUT_OFF = 1.5e-6  # of a row's way; 128 repeated steps with betas 0.9 and 0.999
+PLAIN = (  # what `row_adamw` asks for, in the words of the command line
+    "--config.optimizer.name=adamw with a constant decay (.weight_decay_end=-1), no group in .groups for the path "
+    "'head', .clip_tensor_norm=0 and .clip_norm=0"
+)
 
 
 class Rows(NamedTuple):
@@ -103,9 +107,11 @@ class RowAdamW:
 
 
 def row_adamw(config: Any, num_images: int) -> RowAdamW | None:
-    """The AdamW of `config.optimizer` for a head's rows; None when that is no AdamW, or clips the global norm."""
+    """The AdamW of `config.optimizer` for a head's rows; None where that does to them more than `PLAIN` says."""
     optimizer = config.optimizer
-    if optimizer.name != "adamw" or optimizer.clip_norm:
+    clips, decay_changes = optimizer.clip_norm or optimizer.clip_tensor_norm, optimizer.weight_decay_end >= 0
+    grouped = group_of("head", parameter_groups(optimizer)) != REST
+    if optimizer.name != "adamw" or clips or decay_changes or grouped:
         return None
     durations = Durations(config.duration, steps_per_epoch(num_images, config.batch_size), config.batch_size)
     decayed = decays({"head": jax.ShapeDtypeStruct((num_images, 1), np.float32)}, optimizer)["head"]

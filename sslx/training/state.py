@@ -79,7 +79,7 @@ def make_step(
             "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": schedule(state.step),
         }
-        extra = method.after_step(params, extra, state.step)
+        params, extra = method.after_step(params, extra, state.step)
         return State(state.step + 1, params, extra, optimizer_state), logs
 
     return jax.jit(step, donate_argnums=0)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from PIL import Image
 
 from sslx.data.augment import augment
 from sslx.data.recipe import Crop
@@ -33,6 +34,14 @@ def test_nothing_chosen_gives_the_image_back_normalised():
     view = augment(KEY, images, crop)
     assert view.dtype == jnp.float32
     np.testing.assert_allclose(view, expected, atol=1e-5)
+
+
+def test_a_bicubic_view_is_pillows():
+    images = random_images(3, 20, 20, 1)
+    view = augment(KEY, images, Crop(12, **WHOLE, interpolation="bicubic"))
+    floats = [Image.fromarray(image[..., 0].astype(np.float32)) for image in images]
+    pillow = np.stack([image.resize((12, 12), Image.Resampling.BICUBIC) for image in floats])
+    np.testing.assert_allclose(view[..., 0] * 255, np.clip(pillow, 0, 255), atol=1e-3)
 
 
 def test_a_certain_flip_mirrors_left_and_right():

@@ -18,12 +18,17 @@ def image():
     return np.asarray(Image.fromarray(noise).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
 
 
-@pytest.fixture(scope="module")
-def views(image):
+def cut(image, interpolation="bilinear"):
     top, left, height, width = jnp.asarray(BOXES.T, jnp.float32)
     upright = jnp.zeros(len(BOXES), bool)
-    rows, columns = resize_rows(top, height, SIZE, HEIGHT, upright), resize_rows(left, width, SIZE, WIDTH, upright)
+    rows = resize_rows(top, height, SIZE, HEIGHT, upright, interpolation)
+    columns = resize_rows(left, width, SIZE, WIDTH, upright, interpolation)
     return np.stack(resample(jnp.repeat(image[None], len(BOXES), 0), rows, columns), -1)
+
+
+@pytest.fixture(scope="module")
+def views(image):
+    return cut(image)
 
 
 def test_crops_equal_pillow(image, views):
@@ -33,6 +38,34 @@ def test_crops_equal_pillow(image, views):
         difference = abs(view * 255 - pillow)
         assert difference.max() <= 1.01
         assert difference.mean() < 0.4
+
+
+def test_bicubic_crops_equal_pillow(image):
+    """In both of Pillow's modes: exact numbers, and bytes, which it rounds and clips after each of the two axes."""
+    for (top, left, height, width), view in zip(BOXES, cut(image, "bicubic"), strict=True):
+        how = {
+            "size": (SIZE, SIZE),
+            "resample": Image.Resampling.BICUBIC,
+            "box": (left, top, left + width, top + height),
+        }
+        channels = [Image.fromarray(image[..., c].astype(np.float32)).resize(**how) for c in range(3)]
+        exact = np.stack([np.asarray(channel) for channel in channels], -1)
+        np.testing.assert_allclose(view * 255, np.clip(exact, 0, 255), atol=1e-3)
+        difference = abs(view * 255 - np.asarray(Image.fromarray(image).resize(**how)))
+        assert difference.max() <= 2.01
+        assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [5, 64])
+def test_bicubic_overshoots_are_clipped(size):
+    image = np.where(np.arange(20) < 10, 0, 255).astype(np.uint8)[None, :, None].repeat(20, 0)
+    start, extent, upright = jnp.zeros(1), jnp.full(1, 20.0), jnp.zeros(1, bool)
+    rows = resize_rows(start, extent, size, 20, upright, "bicubic")
+    view = np.asarray(resample(image[None], rows, rows)[0][0])
+    exact = np.asarray(Image.fromarray(image[..., 0].astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC))
+    assert exact.min() < -1
+    assert exact.max() > 256
+    np.testing.assert_allclose(view, np.clip(exact / 255, 0, 1), atol=1e-5)
 
 
 def test_crops_equal_scale_and_translate(image, views):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import math
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,33 +10,39 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from configs import common
 from sslx.models import Network, heads
 from sslx.training import parallel
 from sslx.training.input import Input
 from sslx.training.method import Method, load_method
-from sslx.training.optimizer import make_optimizer
-from sslx.training.schedule import Durations, learning_rate
+from sslx.training.optim import make_optimizer
+from sslx.training.schedules import Durations, learning_rate
 from sslx.training.state import State, init_state, make_step
 from sslx.training.store import Store, open_store
 
 METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
+FULL = ("diet", "simclr")  # with the recipe's ResNet; the others with a small MLP, which compiles much faster
 # Beside each method's digits recipe: what else of it goes through the whole harness.
 VARIANTS = {
     "diet/blockwise": {"head": "blockwise", "block": 40, "projector": (16,), "normalise": True, "learn_scale": True},
+    "moco/symmetric": {"symmetric": True, "bn_group": 0},
+    "swav/queue": {"queue": 64, "queue_start": "2 steps", "local_views": 2},
     "sdiet/file": {"rows": "file", "negatives": 9, "correction": True, "normalise": "both", "learn_scale": True},
 }
-IMAGES = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 1), np.uint8)
+# Four gray squares each, so that crops of an image have something in common.
+IMAGES = np.random.default_rng(0).integers(0, 256, (96, 2, 2, 1), np.uint8).repeat(4, axis=1).repeat(4, axis=2)
 
 
 def flat_encoder() -> Network:
-    """An MLP on an image's pixels, for tests of what comes after the encoder: it compiles in a tenth of the time."""
+    """An MLP on an image's corner, for tests of what comes after the encoder: it compiles in a tenth of the time."""
     layers = heads.mlp((32, 16), last_norm=True)
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> Any:
-        return layers.init(key, (1, math.prod(shape[1:])))
+        return layers.init(key, (1, 6 * 6 * shape[-1]))
 
-    def apply(params: Any, stats: Any, images: jax.Array, *, train: bool) -> Any:
-        return layers.apply(params, stats, images.reshape(len(images), -1), train=train)
+    def apply(params: Any, stats: Any, images: jax.Array, *, train: bool, groups: int = 1) -> Any:
+        corner = images[:, :6, :6].reshape(len(images), -1)  # the smallest view has 6 x 6 pixels
+        return layers.apply(params, stats, corner, train=train, groups=groups)
 
     return Network(init, apply, layers.width)
 
@@ -58,29 +63,47 @@ def recipe(name: str) -> Any:
     """The digits recipe of the method, or of its variant, with a short run: every method ships one."""
     config = importlib.import_module(f"configs.digits.{name.split('/')[0]}").get_config()
     config.method.update(VARIANTS.get(name, {}))
+    if config.method.get("local_views"):
+        config.views.local = common.crop(6, flip=0.0)
     with config.unlocked():
-        config.flat = name in VARIANTS
+        config.flat = name not in FULL
     config.batch_size, config.duration = 32, "30 steps"
     config.optimizer.warmup = "0 steps"
+    if name.startswith("moco"):
+        # Several groups, a queue that turns over, and a rate that shows within 30 steps.
+        config.method.update(queue=64, bn_group=config.method.bn_group and 8)
+        config.optimizer.learning_rate = 1e-2
     return config
 
 
 def set_up(config: Any, devices: int, *, resident: bool = True) -> Run:
-    """As train.py does it, on the first `devices` of the virtual ones."""
+    """As train.py does it, on the first `devices` of the virtual ones; a configuration is traced once in a session."""
     mesh = Mesh(np.asarray(jax.devices()[:devices]), ("data",), axis_types=(AxisType.Auto,))
-    rate = learning_rate(config.optimizer, Durations(config.duration, 3, config.batch_size), config.batch_size)
-    method: Any = load_method(config, len(IMAGES))
-    if config.flat:
-        method = dataclasses.replace(method, encoder=flat_encoder())
-    optimizer = make_optimizer(config.optimizer, rate)
+    known = (str(config), devices, resident)
+    if known not in _PARTS:
+        _PARTS[known] = _parts(config, resident)
+    method, optimizer, step = _PARTS[known]
     size = method.views.crops[0].size
     with jax.set_mesh(mesh):
         state = init_state(method, optimizer, jax.random.key(config.seed), (1, size, size, 1))
         state = parallel.place(state, mesh)
-    step = make_step(method, optimizer, rate, config.seed, resident=resident)
     batches = Input(IMAGES, config.seed, config.batch_size, mesh, resident_bytes=1e9 if resident else 0)
     store = open_store(method, Path(tempfile.mkdtemp()), config.seed, config.batch_size, mesh)
     return Run(method, state, store.around(step) if store else step, step, batches, store, mesh)
+
+
+_PARTS: dict[Any, Any] = {}
+
+
+def _parts(config: Any, resident: bool) -> Any:
+    """The method, its optimizer and its jitted step."""
+    durations = Durations(config.duration, 3, config.batch_size)
+    rate = learning_rate(config.optimizer, durations, config.batch_size)
+    method: Any = load_method(config, len(IMAGES))
+    if config.flat:
+        method = dataclasses.replace(method, encoder=flat_encoder())
+    optimizer = make_optimizer(config.optimizer, durations)
+    return method, optimizer, make_step(method, optimizer, rate, config.seed, resident=resident)
 
 
 def advance(run: Run, state: State, steps: int) -> tuple[State, list[float]]:

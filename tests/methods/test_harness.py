@@ -26,7 +26,8 @@ def test_thirty_steps_lower_the_loss_and_move_every_parameter(config):
     run = set_up(config, 1)
     before = jax.device_get(run.state.params)
     state, losses = advance(run, run.state, 30)
-    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    early = 5 if config.method.get("queue") else 0  # a queue makes the task harder as it fills
+    assert np.mean(losses[-5:]) < np.mean(losses[early : early + 5])
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(state.params), strict=True
     ):
@@ -68,22 +69,30 @@ def test_a_run_cut_in_two_equals_the_whole_bitwise(config, tmp_path):
         assert_equal(fresh.store.arrays(), run.store.arrays())
 
 
-def test_streaming_from_the_host_equals_device_memory_bitwise(config):
+@pytest.mark.parametrize("name", ["diet", "sdiet/file"])
+def test_streaming_from_the_host_equals_device_memory_bitwise(name):
+    config = recipe(name)
     resident, streamed = set_up(config, 2), set_up(config, 2, resident=False)
     assert_equal(advance(resident, resident.state, 4), advance(streamed, streamed.state, 4))
     streamed.batches.close()
 
 
 def test_one_two_and_four_devices_give_the_same_losses(config):
-    courses = []
+    courses, firsts = [], []
     for devices in (1, 2, 4):
         run = set_up(config, devices)
-        courses.append(advance(run, run.state, 20)[1])
+        state, first = advance(run, run.state, 1)
+        firsts.append(jax.device_get(state.optimizer))
+        courses.append(first + advance(run, state, 19)[1])
+    # After one step the optimizer's moments are the gradient, up to a factor.
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(firsts[0]) if leaf.ndim)
+    for several in firsts[1:]:
+        for x, y in zip(jax.tree.leaves(several), jax.tree.leaves(firsts[0]), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6 * largest)
     # Rounding differs with the order of sums, and a ReLU at zero can turn either way: hence not 1e-6.
-    np.testing.assert_allclose(courses[1], courses[0], rtol=1e-3)
-    np.testing.assert_allclose(courses[2], courses[0], rtol=1e-3)
-    np.testing.assert_allclose(courses[1][:2], courses[0][:2], rtol=1e-5)
-    np.testing.assert_allclose(courses[2][:2], courses[0][:2], rtol=1e-5)
+    for several in courses[1:]:
+        np.testing.assert_allclose(several, courses[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(several[:2], courses[0][:2], rtol=1e-5, atol=1e-6)
 
 
 def test_no_collective_stands_inside_a_branch_or_loop(config):

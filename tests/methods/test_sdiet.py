@@ -141,5 +141,5 @@ def test_what_does_not_go_is_said_in_a_line(fields, message):
 def test_other_optimizers_are_refused():
     config = recipe("sdiet")
     config.optimizer.name = "sgd"
-    with pytest.raises(ValueError, match=r"--config\.optimizer\.name=adamw and --config\.optimizer\.clip_norm=0"):
+    with pytest.raises(ValueError, match=r"needs --config\.optimizer\.name=adamw .* \.clip_norm=0\.$"):
         set_up(config, 1)

@@ -101,7 +101,7 @@ def test_widths_must_be_positive(widths):
 def test_a_leaf_without_a_rule_is_named():
     class Odd(nn.Module):
         @nn.compact
-        def __call__(self, x, train):
+        def __call__(self, x, train, groups=1):
             return x + self.param("surprise", nn.initializers.zeros, (3,), jnp.float32)
 
     with pytest.raises(AssertionError, match=r"'surprise' of shape \(3,\)"):

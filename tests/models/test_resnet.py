@@ -54,8 +54,8 @@ def test_map_sizes(fields, size, maps, monkeypatch):
     seen = []
     call = resnet.Block.__call__
 
-    def record(self, x, train):
-        y = call(self, x, train)
+    def record(self, x, train, groups):
+        y = call(self, x, train, groups)
         seen.append(y.shape[1])
         return y
 

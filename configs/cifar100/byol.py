@@ -1,0 +1,21 @@
+"""BYOL on CIFAR-100 with a ResNet-18.
+
+python train.py --config=configs/cifar100/byol.py
+
+solo-learn's README: 70.46 %, of a classifier trained alongside; not run here. Settings and differences:
+configs/cifar10/byol.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import crops
+from configs.cifar10 import byol
+
+
+def get_config() -> ConfigDict:
+    """CIFAR-10's recipe with other images."""
+    config = byol.get_config()
+    config.data.name = "cifar100"
+    for view in config.views.values():
+        view.mean, view.std = crops.CIFAR100
+    return config

@@ -1,0 +1,16 @@
+"""BYOL on the 1,437 digits of 8x8 pixels that scikit-learn ships.
+
+python train.py --config=configs/digits/byol.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import methods
+from configs.digits import simclr
+
+
+def get_config() -> ConfigDict:
+    """SimCLR's recipe with another method."""
+    config = simclr.get_config()
+    config.method = methods.byol(projector=(128, 64), predictor=(128,), momentum=0.98)
+    return config

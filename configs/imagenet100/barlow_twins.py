@@ -1,0 +1,23 @@
+"""Barlow Twins on ImageNet-100 with a ResNet-18, after solo-learn (scripts/pretrain/imagenet-100/barlow.yaml).
+
+python train.py --config=configs/imagenet100/barlow_twins.py
+
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. solo-learn's README: 80.16 %
+linear; not run here. Differences are those of configs/cifar10/barlow_twins.py, and crops are cut from stored squares of
+256 pixels, theirs from the whole images.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import crops
+from configs.cifar10 import barlow_twins
+
+
+def get_config() -> ConfigDict:
+    """CIFAR-10's recipe, of the same authors, for 224 pixels and 400 epochs."""
+    config = barlow_twins.get_config()
+    config.duration = "400 epochs"
+    config.data.update(name="imagenet100", image_size=256)
+    config.model.update(stem="imagenet", stem_padding=1)
+    config.views = crops.vicreg(224)
+    return config

@@ -1,0 +1,26 @@
+"""SimCLR on ImageNet-100 with a ResNet-18, after solo-learn (scripts/pretrain/imagenet-100/simclr.yaml).
+
+python train.py --config=configs/imagenet100/simclr.py
+
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. solo-learn's README: 77.64
+%, of a classifier trained alongside; not run here. Differences are those of configs/cifar10/simclr.py, and crops are
+cut from stored squares of 256 pixels, theirs from the whole images.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import crops
+from configs.cifar10 import simclr
+
+
+def get_config() -> ConfigDict:
+    """CIFAR-10's recipe, of the same authors, for 224 pixels and 400 epochs."""
+    config = simclr.get_config()
+    config.duration = "400 epochs"
+    config.data.update(name="imagenet100", image_size=256)
+    config.model.update(stem="imagenet", stem_padding=1)
+    config.method.update(projector=(4096, 512))
+    config.views = crops.solo(224, "symmetric", *crops.IMAGENET)
+    config.optimizer.learning_rate = 0.3
+    config.optimizer.warmup_start = 3e-5 / 0.3
+    return config

@@ -1,0 +1,95 @@
+"""Every field of the joint-embedding methods, with the official code's values; a recipe changes what differs."""
+
+from ml_collections import ConfigDict
+
+
+def simclr(**changes: object) -> ConfigDict:
+    """SimCLR; the temperature is that of its CIFAR command, ImageNet's is 0.1."""
+    method = ConfigDict({"name": "simclr"})
+    method.temperature = 0.5
+    method.projector = (0, 128)  # widths of its layers; 0: the encoder's
+    method.projector_norm = True  # batch norm; without it, solo-learn's projector
+    method.update(changes)
+    return method
+
+
+def moco(**changes: object) -> ConfigDict:
+    """MoCo v2."""
+    method = ConfigDict({"name": "moco"})
+    method.temperature = 0.2
+    method.projector = (0, 128)
+    method.queue = 65536  # keys; a multiple of the batch size
+    method.momentum = 0.999  # of the key network
+    method.momentum_end = 0.999  # reached by a cosine over the run
+    method.bn_group = 32  # images that share batch statistics; 0: the whole batch
+    method.symmetric = False  # queries from both views, a queue for each
+    method.update(changes)
+    return method
+
+
+def vicreg(**changes: object) -> ConfigDict:
+    """VICReg."""
+    method = ConfigDict({"name": "vicreg"})
+    method.invariance = 25.0
+    method.variance = 25.0
+    method.covariance = 1.0
+    method.halve_variance = True  # the official code's term; False: the paper's and solo-learn's, twice that
+    method.projector = (8192, 8192, 8192)
+    method.update(changes)
+    return method
+
+
+def barlow_twins(**changes: object) -> ConfigDict:
+    """Barlow Twins."""
+    method = ConfigDict({"name": "barlow_twins"})
+    method.weight = 0.0051  # of the entries beside the diagonal
+    method.scale = 1.0  # of the whole loss
+    method.projector = (8192, 8192, 8192)
+    method.update(changes)
+    return method
+
+
+def byol(**changes: object) -> ConfigDict:
+    """BYOL, its 1,000-epoch preset; 300 and 100 epochs have a momentum of 0.99."""
+    method = ConfigDict({"name": "byol"})
+    method.projector = (4096, 256)
+    method.predictor = (4096,)  # hidden widths
+    method.use_predictor = True
+    method.momentum = 0.996  # of the teacher
+    method.momentum_end = 1.0  # reached by a cosine over the run
+    method.update(changes)
+    return method
+
+
+def simsiam(**changes: object) -> ConfigDict:
+    """SimSiam."""
+    method = ConfigDict({"name": "simsiam"})
+    method.projector = (2048, 2048, 2048)
+    method.predictor = (512,)  # hidden widths
+    method.stop_gradient = True
+    method.update(changes)
+    return method
+
+
+def swav(**changes: object) -> ConfigDict:
+    """SwAV."""
+    method = ConfigDict({"name": "swav"})
+    method.temperature = 0.1
+    method.epsilon = 0.05  # of Sinkhorn's scores; smaller is sharper
+    method.iterations = 3
+    method.projector = (2048, 128)
+    method.prototypes = 3000
+    method.local_views = 0  # small crops beside the two large ones, of the recipe `local`
+    method.queue = 0  # older projections per large view, for small batches; a multiple of the batch size
+    method.queue_start = "15 epochs"  # before, nothing is put into it
+    method.update(changes)
+    return method
+
+
+def spectral(**changes: object) -> ConfigDict:
+    """Spectral contrastive learning, the CIFAR recipe; ImageNet has mu 10 and three layers of 8192."""
+    method = ConfigDict({"name": "spectral"})
+    method.mu = 1.0
+    method.projector = (2048, 1000)
+    method.update(changes)
+    return method
