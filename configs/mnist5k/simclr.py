@@ -13,7 +13,7 @@ from configs import common, methods
 def get_config() -> ConfigDict:
     """The recipe."""
     config = common.get_config()
-    config.duration = "60 epochs"
+    config.duration = "20 epochs"
     config.batch_size = 128
     config.data.name = "mnist5k"
     config.model.variant = "resnet_tiny"

@@ -137,7 +137,7 @@ class Method:
         params, stats = chain(encoder=self.encoder, projector=self.head).init(network_key, shape)
         bound = self.head.width**-0.5  # torch's start of a linear layer
         prototypes = jax.random.uniform(prototype_key, (self.prototypes, self.head.width), minval=-bound, maxval=bound)
-        extra = {"stats": stats}
+        extra: Extra = {"stats": stats}
         if self.queue:
             extra["queue"] = jnp.zeros((2, self.queue, self.head.width))
         return params | {"prototypes": heads.unit_length(prototypes)}, extra

