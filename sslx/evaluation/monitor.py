@@ -11,9 +11,11 @@ from sslx.data.sources import Source
 from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
 
-# Below these a representation is called collapsed; a healthy one has a rank above 2 from its first steps on.
+# Below these a layer is called collapsed. A healthy one has a rank above 2 from its first steps on.
 COLLAPSED_RANK = 1.5
-COLLAPSED_STD = 0.05
+COLLAPSED_STD = 0.1  # at unit length: a mean cosine of 0.99 between images
+COLLAPSED_SPREAD = 0.02  # as it is: without VICReg's variance term all embeddings shrink to a point
+SETTLED = 100  # steps until the averages of batch norm have forgotten their start, and the spread means something
 
 
 class Monitor:
@@ -46,6 +48,7 @@ class Monitor:
                 values[f"rankme/{layer}"] = _measure(rankme, plain)
                 values[f"lidar/{layer}"] = _measure(lidar, grouped)
                 values[f"feature_std/{layer}"] = _measure(feature_std, plain)
+                values[f"spread/{layer}"] = float(np.std(plain, axis=0, dtype=np.float64).mean())
         if self._labels is not None and self._test is not None:
             images, labels = self._test
             queries = self._extractor.plain(model, images).representation
@@ -58,7 +61,7 @@ class Monitor:
         values = self(model)
         print(f"  at step {step}: {monitor_line(values)}", flush=True)
         log.write(step, values)
-        if step and (warning := collapse_warning(values)):
+        if step and (warning := collapse_warning(values, step)):
             print(warning, flush=True)
         return values
 
@@ -75,14 +78,17 @@ def monitor_line(values: dict[str, float]) -> str:
     return f"{', '.join(parts)} ({values['monitor_seconds']:.1f} s)"
 
 
-def collapse_warning(values: dict[str, float]) -> str:
-    """What is wrong when the representation or the embedding has collapsed, else ""."""
+def collapse_warning(values: dict[str, float], step: int) -> str:
+    """What is wrong when the representation or the embedding has collapsed after `step` steps, else ""."""
     for layer in ("representation", "embedding"):
-        rank, std = values.get(f"rankme/{layer}"), values.get(f"feature_std/{layer}")
-        if rank is not None and std is not None and (rank < COLLAPSED_RANK or std < COLLAPSED_STD):
+        if f"rankme/{layer}" not in values:
+            continue
+        rank, std, spread = (values[f"{name}/{layer}"] for name in ("rankme", "feature_std", "spread"))
+        if rank < COLLAPSED_RANK or std < COLLAPSED_STD or (spread < COLLAPSED_SPREAD and step >= SETTLED):
             return (
-                f"warning: the {layer} collapses: RankMe {rank:.2f}, feature std {std:.4f}; almost all images look the "
-                "same to the encoder, whatever the loss says. Lower the learning rate or lengthen the warm-up."
+                f"warning: the {layer} collapses: RankMe {rank:.2f}, feature std {std:.4f} at unit length and "
+                f"{spread:.4f} as it is; almost all images look the same, whatever the loss says. Lower the learning "
+                "rate, lengthen the warm-up, or look for what this method keeps from collapsing."
             )
     return ""
 

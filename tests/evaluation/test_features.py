@@ -63,7 +63,7 @@ def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
     assert first.pop("monitor_seconds") > 0
     second.pop("monitor_seconds")
     assert first == second
-    layers, metrics = ("representation", "embedding"), ("rankme", "lidar", "feature_std")
+    layers, metrics = ("representation", "embedding"), ("rankme", "lidar", "feature_std", "spread")
     assert set(first) == {"width", "knn", *(f"{metric}/{layer}" for metric in metrics for layer in layers)}
     unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
     assert "knn" not in unlabelled
@@ -96,23 +96,32 @@ def monitor_with(run, model, change) -> dict[str, float]:
 
 def test_a_collapsed_representation_is_called_so(simclr):
     """Features that are one constant plus a little noise, against healthy ones."""
-    assert collapse_warning(monitor_with(*simclr, lambda features: features)) == ""
+    assert collapse_warning(monitor_with(*simclr, lambda features: features), 1) == ""
     collapsed = monitor_with(*simclr, lambda features: 100.0 + 1e-3 * features)
-    assert "the representation collapses: RankMe 1.0" in collapse_warning(collapsed)
+    assert "the representation collapses: RankMe 1.0" in collapse_warning(collapsed, 1)
 
 
-@pytest.mark.parametrize(("rank", "std", "warns"), [(1.2, 0.6, True), (30.0, 0.01, True), (2.5, 0.1, False)])
-def test_a_low_rank_and_a_small_spread_each_warn(rank, std, warns):
+@pytest.mark.parametrize(
+    ("rank", "std", "spread", "warns"),
+    [
+        (1.2, 0.6, 0.5, True),
+        (30.0, 0.05, 0.5, True),
+        (30.0, 0.6, 0.01, True),
+        (2.5, 0.15, 0.03, False),
+    ],
+)
+def test_a_low_rank_a_small_angle_and_a_small_spread_each_warn(rank, std, spread, warns):
     for layer in ("representation", "embedding"):
-        values = {f"rankme/{layer}": rank, f"feature_std/{layer}": std}
-        assert bool(collapse_warning(values)) == warns
+        values = {f"rankme/{layer}": rank, f"feature_std/{layer}": std, f"spread/{layer}": spread}
+        assert bool(collapse_warning(values, 100)) == warns
+        assert bool(collapse_warning(values, 99)) == (warns and spread > 0.02)
 
 
 def test_a_metric_that_is_not_defined_does_not_end_the_run(simclr, capsys):
     values = monitor_with(*simclr, lambda features: features * float("nan"))
     assert np.isnan(values["lidar/representation"])
     assert "warning: " in capsys.readouterr().out
-    assert collapse_warning(values) == ""
+    assert collapse_warning(values, 1) == ""
 
 
 def test_lidar_of_the_harness_is_within_its_bounds(simclr):
