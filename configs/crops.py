@@ -17,6 +17,19 @@ CIFAR100 = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 RGB = tuple[float, ...]
 
 
+def diet(size: int, strength: int, **changes: object) -> ConfigDict:
+    """DIET's augmentation of strength 1 (crop, flip), 2 (also colour) or 3 (also blur and erasing)."""
+    if strength not in (1, 2, 3):
+        raise ValueError(f"The strength of DIET's augmentation is {strength!r}; it takes 1, 2 or 3.")
+    recipe = common.crop(size)
+    if strength >= 2:
+        recipe.update(jitter=0.3, hue=0.2, gray=0.2)
+    if strength >= 3:
+        recipe.update(blur=0.2, blur_kernel=3, blur_sigma=(1.0, 2.0), erase=0.25)
+    recipe.update(changes)
+    return _views(crop=recipe)
+
+
 def simclr(size: int, strength: float = 1.0, **changes: object) -> ConfigDict:
     """SimCLR's (google-research/simclr, tf2): pixels stay in [0, 1]; strength 0.5 up to 32 pixels has no blur.
 

@@ -1,6 +1,41 @@
-"""Every field of the joint-embedding methods, with the official code's values; a recipe changes what differs."""
+"""Every field of every method, with the paper's or the official code's values; a recipe changes what differs."""
 
 from ml_collections import ConfigDict
+
+
+def diet(**changes: object) -> ConfigDict:
+    """Every field of DIET, with the paper's values."""
+    method = ConfigDict({"name": "diet"})
+    method.label_smoothing = 0.8
+    method.head = "full"  # full: all logits at once; blockwise: the same, a block of rows at a time
+    method.block = 4096  # rows of a block
+    method.head_dtype = "float32"  # blockwise: of the stored rows, float32 or bfloat16 (rounded at random, not exact)
+    method.moments_dtype = "float32"  # blockwise: of AdamW's moments
+    method.projector = ()  # widths of an MLP before the head, 0: the encoder's; (0, 128) narrows the head to 128
+    method.projector_norm = True  # batch norm between the projector's layers
+    method.normalise = False  # features of unit length before the head
+    method.scale = 1.0  # factor of the features
+    method.learn_scale = False  # train its logarithm, from `scale` on
+    method.update(changes)
+    return method
+
+
+def sdiet(**changes: object) -> ConfigDict:
+    """Every field of s-DIET; smoothing and unit length are the paper's, the other values our choice."""
+    method = ConfigDict({"name": "sdiet"})
+    method.label_smoothing = 0.8
+    method.projector = (0, 0, 128)  # widths of the three-layer ReLU MLP; 0: the encoder's. () for none
+    method.projector_norm = False  # batch norm between its layers
+    method.normalise = "projection"  # to unit length: projection (what the head reads), representation, both, none
+    method.normalise_rows = False  # rows of unit length too: cosines, which need a scale of 5 or more
+    method.scale = 1.0  # factor of the features
+    method.learn_scale = False  # train its logarithm, from `scale` on
+    method.row_rate = 1.0  # the rows' learning rate, as a multiple of the rest's
+    method.negatives = 0  # rows beside the batch's, drawn in each step
+    method.correction = False  # add ln((N - 1) / S) to the logits of the S other rows: an estimate of DIET's own loss
+    method.rows = "device"  # where rows and moments live: device, host (memory), file (mapped, in the run's folder)
+    method.update(changes)
+    return method
 
 
 def simclr(**changes: object) -> ConfigDict:

@@ -209,7 +209,7 @@ MISTAKES = {
     "stray word": ((RECIPE, "digits"), r"'digits' is not understood"),
     "unknown method": (
         (RECIPE, "--config.method.name=dite"),
-        r"Did you mean 'diet'\? sslx/methods has: diet, sdiet, simclr",
+        r"Did you mean 'diet'\? sslx/methods has: barlow_twins, byol, diet, moco, sdiet, simclr",
     ),
     "unknown model": ((RECIPE, "--config.model.variant=resnet19"), r"variant='resnet19' is not allowed: use one of"),
     "unknown optimizer": ((RECIPE, "--config.optimizer.name=adam"), r"it takes adamw, sgd, lars"),

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from configs import common
+from configs import common, crops, methods
 from configs.mnist5k import diet_ablation
 from sslx.data.views import Crop
 from sslx.training.method import load_method
 from sslx.training.optim import make_optimizer
 from sslx.training.schedules import Durations
 
+METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
 RECIPES = sorted(
     str(path.with_suffix("")).replace("/", ".") for path in Path("configs").glob("*/*.py") if "theory" not in path.parts
 )
@@ -36,7 +37,7 @@ def test_the_configs_crop_has_the_fields_and_defaults_of_the_code():
 
 
 def test_diets_three_strengths_are_cumulative():
-    one, two, three = (Crop(**common.diet_crop(32, strength)) for strength in (1, 2, 3))
+    one, two, three = (Crop(**crops.diet(32, strength).crop) for strength in (1, 2, 3))
     assert (one.area, one.flip, one.jitter, one.blur, one.erase) == ((0.08, 1.0), 0.5, 0, 0, 0)
     assert (two.jitter, two.hue, two.gray, two.blur, two.erase) == (0.3, 0.2, 0.2, 0, 0)
     assert (three.jitter, three.blur, three.blur_kernel, three.blur_sigma, three.erase) == (
@@ -47,7 +48,7 @@ def test_diets_three_strengths_are_cumulative():
         0.25,
     )
     with pytest.raises(ValueError, match="it takes 1, 2 or 3"):
-        common.diet_crop(32, 4)
+        crops.diet(32, 4)
 
 
 def test_the_ablation_has_every_combination_once():
@@ -60,11 +61,11 @@ def test_the_ablation_has_every_combination_once():
         diet_ablation.get_config("batch,norm")
 
 
-@pytest.mark.parametrize("name", ["diet", "sdiet"])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_methods_fields_and_defaults_are_those_of_the_code(name):
     module = importlib.import_module(f"sslx.methods.{name}")
     defaults = {x.name: x.default for x in dataclasses.fields(module.Method) if x.default is not dataclasses.MISSING}
-    assert getattr(common, name)().to_dict() == {"name": name} | defaults
+    assert getattr(methods, name)().to_dict() == {"name": name} | defaults
 
 
 def test_an_unknown_method_or_field_names_the_nearest():

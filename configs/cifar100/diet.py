@@ -11,7 +11,7 @@ could check; the abstract of arXiv 2302.10260 gives 71.4 % for a ResNet-101. Not
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, crops, methods
 
 
 def get_config(strength: str = "3") -> ConfigDict:
@@ -22,9 +22,9 @@ def get_config(strength: str = "3") -> ConfigDict:
     config.data.name = "cifar100"
     config.model.variant = "resnet18"
     config.model.stem_padding = 2
-    config.method = common.diet()
+    config.method = methods.diet()
     normalise = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}
-    config.views = ConfigDict({"crop": common.diet_crop(32, int(strength), **normalise)})
+    config.views = crops.diet(32, int(strength), **normalise)
     config.optimizer.warmup_start = 1 / 3
     config.optimizer.final = 1e-3
     config.monitor.lidar_images = 1000  # more than the 512 features

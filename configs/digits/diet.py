@@ -8,7 +8,7 @@ Half a minute on 2 CPU cores. Linear probe (lbfgs) 95.0 +- 0.7 % over 3 seeds, a
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, methods
 
 
 def get_config() -> ConfigDict:
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128
     config.data.name = "digits"
     config.model.variant = "resnet_tiny"
-    config.method = common.diet()
+    config.method = methods.diet()
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
     config.views = ConfigDict({"crop": common.crop(8, area=(0.4, 1.0), flip=0.0)})
     config.optimizer.learning_rate = 3e-3

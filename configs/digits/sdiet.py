@@ -9,12 +9,12 @@ Half a minute on 2 CPU cores. Linear probe (lbfgs) 94.1 +- 0.4 % over 3 seeds, a
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import methods
 from configs.digits import diet
 
 
 def get_config() -> ConfigDict:
     """DIET's recipe with s-DIET's head."""
     config = diet.get_config()
-    config.method = common.sdiet()
+    config.method = methods.sdiet()
     return config

@@ -8,7 +8,7 @@ untrained; the loss ends 0.77 nats above its floor.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, methods
 
 
 def get_config() -> ConfigDict:
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128
     config.data.name = "mnist5k"
     config.model.variant = "resnet_tiny"
-    config.method = common.diet()
+    config.method = methods.diet()
     # No flip, no colour: a mirrored digit is no digit, and there is one channel.
     config.views = ConfigDict({"crop": common.crop(14, area=(0.4, 1.0), flip=0.0, erase=0.25)})
     config.optimizer.learning_rate = 3e-3

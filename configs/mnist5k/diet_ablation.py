@@ -13,7 +13,7 @@ from itertools import product
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import methods
 from configs.mnist5k import diet
 
 PARTS = ("unit", "projector", "smooth")
@@ -33,9 +33,9 @@ def get_config(variant: str = "full,smooth") -> ConfigDict:
     smoothing = 0.8 if "smooth" in parts else 0.0
     if entropy == "full":
         fields = {"normalise": "unit" in parts, "projector_norm": False}
-        config.method = common.diet(projector=projector, label_smoothing=smoothing, **fields)
+        config.method = methods.diet(projector=projector, label_smoothing=smoothing, **fields)
     else:
         normalise = "projection" if "unit" in parts else "none"
-        config.method = common.sdiet(projector=projector, label_smoothing=smoothing, normalise=normalise)
+        config.method = methods.sdiet(projector=projector, label_smoothing=smoothing, normalise=normalise)
     config.optimizer.reference_batch = config.batch_size
     return config

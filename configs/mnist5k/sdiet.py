@@ -9,12 +9,12 @@ Two minutes on 2 CPU cores. Linear probe (lbfgs) 93.8 +- 1.3 % over 3 seeds, aga
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import methods
 from configs.mnist5k import diet
 
 
 def get_config() -> ConfigDict:
     """DIET's recipe with s-DIET's head."""
     config = diet.get_config()
-    config.method = common.sdiet()
+    config.method = methods.sdiet()
     return config

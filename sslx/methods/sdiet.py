@@ -8,7 +8,7 @@ touched in can stay in host memory or in a file; when a row's turn comes, the Ad
 repeated (sslx/training/rows.py), and the result is dense AdamW on all rows. What is on the device does not grow with N.
 
 The full text of the paper was not at hand; reviews and a summary fix what stands above. What they leave open is a field
-of `configs.common.sdiet`, and its default our choice: the projector's widths (encoder's, encoder's, 128; no batch
+of `configs.methods.sdiet`, and its default our choice: the projector's widths (encoder's, encoder's, 128; no batch
 norm), what is normalised (the projection; not the rows), a scale (none).
 
 Beside the paper: `negatives` M more rows, drawn uniformly in each step, join the batch's. With `correction` the others

@@ -1,4 +1,4 @@
-"""The three classical ways to collapse: the monitor warns of each within 200 steps, and of none of the healthy twins."""
+"""Three classical ways to collapse: the monitor warns of each within 200 steps, and of none of the healthy twins."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,16 @@
+"""Barlow Twins on Fashion-MNIST: 60,000 images of clothes, 28x28 pixels, gray.
+
+python train.py --config=configs/fashion_mnist/barlow_twins.py
+
+Where the images come from: configs/fashion_mnist/simclr.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.fashion_mnist.simclr import on_fashion
+from configs.mnist5k import barlow_twins
+
+
+def get_config() -> ConfigDict:
+    """mnist5k's recipe on more images."""
+    return on_fashion(barlow_twins.get_config())
