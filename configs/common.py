@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config.devices = 0  # 0: all accelerators; on CPU one device per core
 
     config.data = ConfigDict()
-    config.data.name = "digits"  # digits, mnist5k, any prepared TFDS data set, or folder:PATH
+    config.data.name = "digits"  # digits, mnist5k, fashion_mnist, any prepared TFDS data set, or folder:PATH
     config.data.dir = ""  # where TFDS keeps its data; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.train_split = "train"
     config.data.test_split = ""  # empty: test, else validation, else none

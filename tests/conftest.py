@@ -1,12 +1,15 @@
 """Eight virtual CPU devices for every test, set before JAX starts, and compiled programs shared among the tests."""
 
+import os
 import tempfile
 
 import jax
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-_compiled = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-jax.config.update("jax_compilation_cache_dir", _compiled.name)
+if "SSLX_TEST_CACHE" not in os.environ:  # pytest's workers inherit the folder of the process that starts them
+    _compiled = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    os.environ["SSLX_TEST_CACHE"] = _compiled.name
+jax.config.update("jax_compilation_cache_dir", os.environ["SSLX_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
