@@ -81,6 +81,11 @@ def swav_loss(
     return loss / 2
 
 
+def enqueue(queue: Array, embeddings: Array) -> Array:
+    """The queue [2, L, D] with the large views' embeddings [2, B, D] in front, and its oldest gone."""
+    return jnp.concatenate([embeddings, queue[:, : -embeddings.shape[1]]], axis=1)
+
+
 def _check(temperature: float, views: int, prototypes: Array) -> None:
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0, SwAV's is 0.1.")
@@ -154,8 +159,7 @@ class Method:
         loss = swav_loss(embeddings, params["prototypes"], extra.get("queue"), **settings)
         extra = extra | {"stats": {"encoder": encoder, "projector": projector}}
         if self.queue:
-            newest = gathered(jax.lax.stop_gradient(embeddings[:2]))
-            moved = jnp.concatenate([newest, extra["queue"][:, : -newest.shape[1]]], axis=1)
+            moved = enqueue(extra["queue"], gathered(jax.lax.stop_gradient(embeddings[:2])))
             started = step >= self.durations.steps(self.queue_start)
             extra["queue"] = jnp.where(started, moved, extra["queue"])
         return loss, (extra, {"nats_below_chance": jnp.log(1.0 * self.prototypes) - loss})

@@ -13,7 +13,7 @@ from sslx.methods.moco import info_nce
 from sslx.methods.simclr import nt_xent
 from sslx.methods.simsiam import simsiam_loss
 from sslx.methods.spectral import spectral_contrastive_loss, spectral_terms
-from sslx.methods.swav import sinkhorn, swav_loss
+from sslx.methods.swav import enqueue, sinkhorn, swav_loss
 from sslx.methods.vicreg import vicreg_loss, vicreg_terms
 from tests.methods.golden import PRECISIONS, assert_close, check, load
 
@@ -111,6 +111,8 @@ def test_swav_equals_the_official_code(case, precision):
             assert_close(prototypes, golden["swav.f64.prototypes_normalised"], rtol)
             assert_close(gradients[0].reshape(-1, 8), expected[0], rtol)
             assert_close(gradients[1], expected[1], rtol)
+        if precision == "f64" and queue is not None:
+            assert_close(enqueue(queue, embeddings[:2]), golden["swav.f64.queue_after"], rtol)
 
 
 def test_rows_that_sinkhorn_leaves_out_change_nothing():

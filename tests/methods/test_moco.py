@@ -11,7 +11,7 @@ from sslx.methods.moco import Method
 from sslx.models import Network, heads
 from sslx.training.method import Batch
 from sslx.training.schedules import Durations
-from tests.methods.golden import assert_close, load
+from tests.methods.golden import PRECISIONS, assert_close, load
 from tests.methods.harness import flat_encoder
 
 LINEAR = Network(
@@ -34,11 +34,13 @@ def moco(**fields):
     return Headless(crops={"crop": Crop(8)}, durations=Durations("6 steps", 6, 4), **fields)
 
 
-def test_six_steps_equal_the_official_code():
-    golden = load("moco_a")
-    with jax.enable_x64(True):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_six_steps_equal_the_official_code(precision):
+    golden, rtol = load("moco_a"), PRECISIONS[precision]
+    with jax.enable_x64(precision == "f64"):
         method = moco(temperature=0.07)
-        get = lambda name: jnp.asarray(golden[name], jnp.float64)  # noqa: E731
+        dtype = jnp.float64 if precision == "f64" else jnp.float32
+        get = lambda name: jnp.asarray(golden[name], dtype)  # noqa: E731
 
         def params(kernel):
             return {"encoder": {"kernel": kernel.T}, "projector": {}}
@@ -55,13 +57,13 @@ def test_six_steps_equal_the_official_code():
             batch = Batch((get("in.xq")[number], get("in.xk")[number]), jnp.arange(4))
             out, gradient = step(params(get("in.Wq")[number]), extra, batch, jax.random.key(0), jnp.int32(number))
             loss, (extra, _) = out
-            assert_close(loss, golden["moco.f64.loss"][number], 1e-9)
-            assert_close(gradient["encoder"]["kernel"].T, golden["moco.f64.grad.Wq"][number], 1e-9)
-            assert_close(extra["teacher"]["params"]["encoder"]["kernel"].T, golden["moco.f64.Wk"][number], 1e-9)
+            assert_close(loss, golden[f"moco.{precision}.loss"][number], rtol)
+            assert_close(gradient["encoder"]["kernel"].T, golden["moco.f64.grad.Wq"][number], rtol)
+            assert_close(extra["teacher"]["params"]["encoder"]["kernel"].T, golden["moco.f64.Wk"][number], rtol)
             assert int(extra["pointer"]) == golden["moco.ptr"][number]
             if number == 0:
-                assert_close(extra["queue"][0].T, golden["moco.f64.queue_after_step0"], 1e-9)
-        assert_close(extra["queue"][0].T, golden["moco.f64.queue_last"], 1e-9)
+                assert_close(extra["queue"][0].T, golden["moco.f64.queue_after_step0"], rtol)
+        assert_close(extra["queue"][0].T, golden["moco.f64.queue_last"], rtol)
 
 
 def step_of(method, key=0):
