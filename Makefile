@@ -8,7 +8,7 @@ train: .venv/ready
 	$(BIN)/python eval.py --run=runs/digits-diet
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: .venv/ready
 	$(BIN)/ruff check .

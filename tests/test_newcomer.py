@@ -11,7 +11,8 @@ BLOCK = re.compile(r"^`(mine/\w+\.py)`:?\n+```python\n(.*?)```", re.MULTILINE | 
 def test_the_readmes_new_method_trains_and_is_judged(tmp_path, monkeypatch):
     files = dict(BLOCK.findall(Path("README.md").read_text()))
     assert set(files) == {"mine/align_uniform.py", "mine/recipe.py"}
-    assert sum(bool(line) for line in files["mine/align_uniform.py"].splitlines()) <= 20
+    lines = [line for line in files["mine/align_uniform.py"].splitlines() if line and " import " not in line]
+    assert len(lines) <= 20
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -103,7 +103,7 @@ class Block(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, groups: int) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, groups: int = 1) -> jax.Array:
         norm = functools.partial(_norm, self.norm, self.dtype, train, groups)
         output = self.width * EXPANSION[self.depth]
         # (filters, kernel size, stride) of each convolution

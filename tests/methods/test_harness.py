@@ -14,6 +14,9 @@ def config(request):
     return recipe(request.param)
 
 
+THREE_MESHES = ("barlow_twins", "diet", "moco", "simclr", "swav", "vicreg")
+
+
 def assert_equal(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
 
@@ -50,14 +53,14 @@ def test_features_are_finite_deterministic_and_of_eval_mode(config):
 
 
 def test_a_run_cut_in_two_equals_the_whole_bitwise(config, tmp_path):
-    run = set_up(config, 2)
+    run = set_up(config, 4)
     whole, losses = advance(run, run.state, 6)
-    again = set_up(config, 2)
+    again = set_up(config, 4)
     half, first = advance(again, again.state, 3)
     checkpoints = Checkpoints(tmp_path / "c", store=again.store)
     checkpoints.save(3, half, {})
     checkpoints.wait()
-    fresh = set_up(config, 2)
+    fresh = set_up(config, 4)
     if fresh.store:
         fresh.store.folder = again.store.folder
     checkpoints = Checkpoints(tmp_path / "c", store=fresh.store)
@@ -79,7 +82,7 @@ def test_streaming_from_the_host_equals_device_memory_bitwise(name):
 
 def test_one_two_and_four_devices_give_the_same_losses(config):
     courses, firsts = [], []
-    for devices in (1, 2, 4):
+    for devices in (1, 2, 4) if config.method.name in THREE_MESHES else (1, 4):
         run = set_up(config, devices)
         state, first = advance(run, run.state, 1)
         firsts.append(jax.device_get(state.optimizer))
