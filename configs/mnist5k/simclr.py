@@ -2,7 +2,8 @@
 
 python train.py --config=configs/mnist5k/simclr.py
 
-Five minutes on 2 CPU cores. Linear probe (lbfgs) 96.9 % with one seed, against 91.5 of raw pixels and 83.3 untrained.
+Linear probe (lbfgs) 95.2 +- 0.8 %, kNN 90.8 +- 1.3 %, over 3 seeds, against 84.0 +- 0.6 and 83.5 +- 1.4
+untrained; the commands and all methods side by side stand in the README. Minutes on one CPU core.
 """
 
 from ml_collections import ConfigDict
