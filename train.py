@@ -77,7 +77,7 @@ def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
     count, batch_size = len(data.images), config.batch_size
     epoch = steps_per_epoch(count, batch_size)
     durations = Durations(config.duration, epoch, batch_size)
-    rate = learning_rate(config.optimizer, durations, batch_size)
+    rate = learning_rate(config.optimizer, durations)
     method = load_method(config, count)
     optimizer = make_optimizer(config.optimizer, durations)
     open_run(folder, config, {"train": data.facts, "test": test.facts if test else None})

@@ -84,7 +84,7 @@ def test_a_recipe_s_parameters_and_optimizer_can_be_initialised(data, method):
 @pytest.mark.parametrize("method", SOLO)
 def test_solo_learns_warm_up_starts_at_3e_5_and_its_lars_caps_the_rate(data, method):
     config, durations = recipe(data, method)
-    rate = learning_rate(config.optimizer, durations, config.batch_size)
+    rate = learning_rate(config.optimizer, durations)
     assert float(rate(0)) == pytest.approx(3e-5, abs=1e-7)  # optax subtracts the peak in float32
     assert float(rate(durations.total)) == pytest.approx(0, abs=1e-7)
     if config.optimizer.name == "larc":
@@ -119,12 +119,12 @@ def test_the_ends_of_the_official_schedules():
     ends = {method: recipe("imagenet", method)[0].optimizer.final for method in METHODS}
     assert ends == dict.fromkeys(METHODS, 0.0) | {"vicreg": 0.001, "barlow_twins": 0.001, "swav": 0.001}
     config, durations = recipe("imagenet", "swav")
-    assert float(learning_rate(config.optimizer, durations, config.batch_size)(0)) == pytest.approx(0.3)
+    assert float(learning_rate(config.optimizer, durations)(0)) == pytest.approx(0.3)
     assert config.optimizer.groups.prototypes.frozen == "313 steps"
     assert (config.optimizer.trust, config.optimizer.trust_clip, config.optimizer.decay_min_ndim) == (0.001, False, 0)
     for method in ("moco", "simsiam"):
         config, durations = recipe("imagenet", method)
-        rate, epoch = learning_rate(config.optimizer, durations, config.batch_size), durations.steps_per_epoch
+        rate, epoch = learning_rate(config.optimizer, durations), durations.steps_per_epoch
         assert float(rate(0)) == float(rate(epoch - 1)) > float(rate(epoch))
 
 

@@ -40,9 +40,7 @@ def vicreg_loss(
     halve_variance: bool = True,
 ) -> Array:
     """VICReg's loss of embeddings [B, D] of two views. Raises ValueError for a batch of 1."""
-    terms = vicreg_terms(z1, z2)
-    factor = 1.0 if halve_variance else 2.0
-    return invariance * terms.invariance + factor * variance * terms.variance + covariance * terms.covariance
+    return _weighted(vicreg_terms(z1, z2), invariance, variance if halve_variance else 2 * variance, covariance)
 
 
 def vicreg_terms(z1: Array, z2: Array) -> Terms:
@@ -53,6 +51,10 @@ def vicreg_terms(z1: Array, z2: Array) -> Terms:
         raise ValueError("VICReg's loss needs a batch of 2 images or more: one has neither variance nor covariance.")
     (hinge1, off1), (hinge2, off2) = (_spread(z) for z in (z1, z2))
     return Terms(jnp.mean((z1 - z2) ** 2), (hinge1 + hinge2) / 2, off1 + off2)
+
+
+def _weighted(terms: Terms, invariance: float, variance: float, covariance: float) -> Array:
+    return invariance * terms.invariance + variance * terms.variance + covariance * terms.covariance
 
 
 def _spread(z: Array) -> tuple[Array, Array]:
@@ -100,8 +102,9 @@ class Method:
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """VICReg's loss of the global batch; its three terms are logged before their coefficients."""
         (z1, z2), extra = apply_to_views(self.network, params, extra, batch.views, groups=1)
-        coefficients = {name: getattr(self, name) for name in (*Terms._fields, "halve_variance")}
-        return vicreg_loss(z1, z2, **coefficients), (extra, vicreg_terms(z1, z2)._asdict())
+        terms = vicreg_terms(z1, z2)
+        variance = self.variance if self.halve_variance else 2 * self.variance
+        return _weighted(terms, self.invariance, variance, self.covariance), (extra, terms._asdict())
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """Nothing follows the encoder."""

@@ -41,7 +41,7 @@ def make_optimizer(
         raise ValueError(f"config.optimizer.name is {config.name!r}; it takes {', '.join(OPTIMIZERS)}.")
     groups = parameter_groups(config)
     peak = peak_rate(config, durations.batch_size)
-    rate = rate or learning_rate(config, durations, durations.batch_size)
+    rate = rate or learning_rate(config, durations)
     decay = weight_decay(config, durations) if decay is None else decay
 
     def own(group: Group) -> optax.GradientTransformation:

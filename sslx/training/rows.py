@@ -116,7 +116,7 @@ def row_adamw(config: Any, num_images: int) -> RowAdamW | None:
     durations = Durations(config.duration, steps_per_epoch(num_images, config.batch_size), config.batch_size)
     decayed = decays({"head": jax.ShapeDtypeStruct((num_images, 1), np.float32)}, optimizer)["head"]
     return RowAdamW(
-        learning_rate(optimizer, durations, config.batch_size),
+        learning_rate(optimizer, durations),
         durations.total,
         optimizer.b1,
         optimizer.b2,

@@ -50,7 +50,7 @@ class Durations:
         return max(round(exact), 1) if amount else 0
 
 
-def learning_rate(config: Any, durations: Durations, batch_size: int) -> optax.Schedule:
+def learning_rate(config: Any, durations: Durations) -> optax.Schedule:
     """The rate of `config.optimizer` by step 0, 1, ...: a warm-up, then mostly a cosine; `config.schedule` says which.
 
     Step 0 of the default has the rate `warmup_start * peak`; with 0 the first update changes nothing, as in SimCLR and
@@ -59,7 +59,7 @@ def learning_rate(config: Any, durations: Durations, batch_size: int) -> optax.S
     """
     if config.schedule not in SCHEDULES:
         raise ValueError(f"config.optimizer.schedule is {config.schedule!r}; it takes {', '.join(SCHEDULES)}.")
-    peak, total, warmup = peak_rate(config, batch_size), durations.total, durations.steps(config.warmup)
+    peak, total, warmup = peak_rate(config, durations.batch_size), durations.total, durations.steps(config.warmup)
     start, end = config.warmup_start * peak, config.final * peak
     if warmup >= total:
         raise ValueError(f"The warm-up takes {warmup} of the {total} steps. Shorten --config.optimizer.warmup.")

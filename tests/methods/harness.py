@@ -100,7 +100,7 @@ _PARTS: dict[Any, Any] = {}
 def _parts(config: Any, resident: bool) -> Any:
     """The method, its optimizer and its jitted step."""
     durations = Durations(config.duration, 3, config.batch_size)
-    rate = learning_rate(config.optimizer, durations, config.batch_size)
+    rate = learning_rate(config.optimizer, durations)
     method: Any = load_method(config, len(IMAGES))
     if config.flat:
         method = dataclasses.replace(method, encoder=flat_encoder())

@@ -137,7 +137,7 @@ def test_decay_is_chosen_by_path_and_by_axes(config):
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_without_groups_it_is_optax_with_optaxs_state(config, name):
     config.update(name=name, decay_min_ndim=2)
-    params, rate = tree(), learning_rate(config, DURATIONS, 8)
+    params, rate = tree(), learning_rate(config, DURATIONS)
     mask = decays(params, config)
     if name == "adamw":
         plain = optax.adamw(rate, weight_decay=0.05, mask=mask)
@@ -155,7 +155,7 @@ def test_a_group_has_its_own_rate_and_the_first_match_wins(config):
     config.update(name="sgd", momentum=0.0, weight_decay=0.0)
     config.groups.predictor = common.group("^predictor/", constant=True, rate=0.5)
     config.groups.biases = common.group("(bias|scale)$", rate=0.25)
-    params, rate = tree(), learning_rate(config, DURATIONS, 8)
+    params, rate = tree(), learning_rate(config, DURATIONS)
     found = labels(params, parameter_groups(config))
     assert found["predictor"] == {"kernel": "predictor", "bias": "predictor"}
     assert found["encoder"] == {"conv": {"kernel": "rest"}, "bn": {"scale": "biases", "bias": "biases"}}
@@ -181,7 +181,7 @@ def test_what_is_frozen_starts_late_with_the_runs_rate_and_decay(config, name):
     params = tree()
     gradients, first = gradients_of(params, 6), 3
     free, _ = run(make_optimizer(config, DURATIONS), params, gradients)
-    rate = learning_rate(config, DURATIONS, 8)
+    rate = learning_rate(config, DURATIONS)
     decay = optax.cosine_decay_schedule(1.0, 12)
     late, _ = run(
         make_optimizer(

@@ -141,13 +141,13 @@ def test_a_config_names_the_schedule(name, fields):
     """With a reference batch of 256 and a batch of 512, so the peak is twice the rate."""
     expected = golden(name)
     with jax.enable_x64(True):
-        rate = learning_rate(changed(reference_batch=256, **fields), RUN, 512)
+        rate = learning_rate(changed(reference_batch=256, **fields), RUN)
         values = rate(jnp.arange(0, TOTAL, TOTAL // len(expected)))
         np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-15)
 
 
 def test_a_rate_by_epoch_stands_still_within_an_epoch():
-    values = learning_rate(changed(schedule="epochs", warmup="0 steps"), RUN, 512)(jnp.arange(TOTAL)).reshape(12, 7)
+    values = learning_rate(changed(schedule="epochs", warmup="0 steps"), RUN)(jnp.arange(TOTAL)).reshape(12, 7)
     assert (np.ptp(values, axis=1) == 0).all()
     assert len(np.unique(values)) == 12
 
@@ -164,7 +164,7 @@ def test_the_decay_is_constant_or_a_cosine_that_is_ahead_where_the_rate_is():
 
 @pytest.mark.parametrize("schedule", schedules.SCHEDULES)
 def test_after_the_last_step_a_schedule_keeps_its_end(schedule):
-    rate = learning_rate(changed(schedule=schedule, warmup="0 steps", final=0.1), RUN, 512)
+    rate = learning_rate(changed(schedule=schedule, warmup="0 steps", final=0.1), RUN)
     np.testing.assert_allclose(rate(jnp.array([TOTAL, TOTAL + 50])), 1e-4, rtol=1e-6)
 
 
@@ -179,5 +179,5 @@ def test_after_the_last_step_a_schedule_keeps_its_end(schedule):
 )
 def test_what_does_not_go_is_said_in_a_line(fields, message):
     with pytest.raises(ValueError, match=message) as error:
-        learning_rate(changed(**{"warmup": "3 epochs"} | fields), RUN, 512)
+        learning_rate(changed(**{"warmup": "3 epochs"} | fields), RUN)
     assert "\n" not in str(error.value)
