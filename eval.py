@@ -32,7 +32,7 @@ from sslx.evaluation.report import selection, table
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.method import load_method
-from sslx.training.run_folder import read_config
+from sslx.training.run_folder import choose_features, read_config
 from sslx.training.state import model_of
 
 RUN = flags.DEFINE_string("run", None, "The run's folder, as train.py printed it.")
@@ -46,6 +46,9 @@ IMAGES = flags.DEFINE_integer("images", None, "Images for RankMe. [default: the 
 LIDAR_IMAGES = flags.DEFINE_integer(
     "lidar_images", None, "n of LiDAR, best above the width. [default: the run's config]"
 )
+FEATURES_OF = flags.DEFINE_string("features_of", None, "Which network, as config.method.features_of, if it has any.")
+POOL = flags.DEFINE_string("pool", None, "How a transformer's patches become features, as config.method.pool.")
+PICTURES = flags.DEFINE_bool("pictures", False, "Also draw neighbours, attention, patches and masks, where there are.")
 LIDAR_VIEWS = flags.DEFINE_integer("lidar_views", None, "q of LiDAR. [default: the run's config]")
 
 
@@ -55,6 +58,7 @@ def main() -> None:
         raise ValueError("--run is missing: say which run to judge, for example --run=runs/digits-diet")
     folder = Path(RUN.value)
     config = read_config(folder)
+    of = choose_features(config, features_of=FEATURES_OF.value, pool=POOL.value)
     command.cache_compilations()
     settings = read_settings(config)
     settings.check()
@@ -79,9 +83,14 @@ def main() -> None:
                 continue
             verdicts.append(judge(step, model, extractor, train, test, settings))
             print(f"judged step {step}", flush=True)
-    if not verdicts:
-        raise ValueError(f"No checkpoint of {folder} can be read.")
-    report(folder, verdicts, pixels, settings, describe(settings, train, test))
+        if not verdicts:
+            raise ValueError(f"No checkpoint of {folder} can be read.")
+        report(folder, verdicts, pixels, settings, describe(settings, train, test) + of)
+        if PICTURES.value:
+            from sslx.evaluation.pictures import draw_pictures
+
+            paths = draw_pictures(method, model, extractor, train, test, verdicts[-1].step, folder)
+            print(f"drawn of step {verdicts[-1].step}: {', '.join(map(str, paths))}")
 
 
 def read_settings(config) -> Settings:

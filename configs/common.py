@@ -82,6 +82,56 @@ def get_config() -> ConfigDict:
     return config
 
 
+def vit(**changes: object) -> ConfigDict:
+    """Every field of a vision transformer, for `config.model`, in place of the ResNet's."""
+    model = ConfigDict()
+    model.name = "vit"
+    model.variant = "vit_small"  # vit_nano, vit_tiny, vit_small, vit_base, vit_large
+    model.patch = 16  # pixels; every view is a multiple of it
+    model.pool = "class"  # what a projector and a probe read: class, mean (of patches), class+mean, class4
+    model.class_token = True
+    model.positions = "learned"  # learned, sincos (I-JEPA's), relative (BEiT's: one size of views)
+    model.init = "dino"  # dino, ijepa, beit: three that are called trunc_normal(0.02); fan_in for narrow ones
+    model.layer_scale = 0.0  # start of a factor per channel of each branch; 0: none
+    model.drop_path = 0.0  # of the last block's branches; rises from 0 in the first
+    model.key_bias = True  # BEiT has none
+    model.small_data = False  # shifted patch tokenisation and locality self-attention
+    model.mlp_ratio = 4.0
+    model.dtype = "float32"  # of the computation; parameters and the stream between blocks are float32
+    model.remat = False  # compute blocks again in the backward pass: less memory, a third more time
+    model.width = 0  # 0: the variant's
+    model.depth = 0
+    model.heads = 0
+    model.update(changes)
+    return model
+
+
+def multi_block(**changes: object) -> ConfigDict:
+    """Every field of I-JEPA's masks, for `config.masks`; the published values, but for `kind`."""
+    masks = ConfigDict()
+    masks.targets = 4
+    masks.target_scale = (0.15, 0.2)  # fraction of the patches
+    masks.target_ratio = (0.75, 1.5)  # height / width
+    masks.context_scale = (0.85, 1.0)  # of a square, from which the targets are taken out
+    masks.min_keep = 10  # patches that a context has at least
+    masks.overlap = False  # contexts keep the targets' patches
+    masks.kind = "repaired"  # repaired; reference: the published code's distribution with its unused border
+    masks.context_patches = 0  # contexts above are thinned to it; 0: half of the patches
+    masks.update(changes)
+    return masks
+
+
+def block_wise(count: int, **changes: object) -> ConfigDict:
+    """Every field of data2vec's masks, for `config.masks`: `count` patches are to be hidden, BEiT's 120 of 196."""
+    masks = ConfigDict()
+    masks.count = count
+    masks.min_block = 16
+    masks.max_block = 0  # 0: all patches
+    masks.min_ratio = 0.3  # height / width is between it and its inverse
+    masks.update(changes)
+    return masks
+
+
 def group(paths: str, **changes: object) -> ConfigDict:
     """Parameters whose path (encoder/stem/kernel) has a match of the regular expression, for `optimizer.groups`."""
     recipe = ConfigDict()

@@ -76,6 +76,28 @@ def swav(
     )
 
 
+def dino(size: int, local_size: int, mean: RGB = IMAGENET[0], std: RGB = IMAGENET[1], **changes: object) -> ConfigDict:
+    """DINO's multi-crop (facebookresearch/dino): the colours of BYOL, blur 1.0, 0.1 and 0.5, solarise on the second."""
+    recipe = {"interpolation": "bicubic", "jitter": 0.8, "saturation": 0.2, "gray": 0.2, "mean": mean, "std": std}
+    large, small = {"area": (0.4, 1.0)}, {"area": (0.05, 0.4), "blur": 0.5}
+    return _views(
+        first=common.crop(size, **recipe | large | {"blur": 1.0} | changes),
+        second=common.crop(size, **recipe | large | {"blur": 0.1, "solarise": 0.2} | changes),
+        local=common.crop(local_size, **recipe | small | changes),
+    )
+
+
+def data2vec(size: int, mean: RGB = IMAGENET[0], std: RGB = IMAGENET[1], **changes: object) -> ConfigDict:
+    """data2vec's (facebookresearch/data2vec_vision): a crop, always other colours but no other hue."""
+    recipe = {"interpolation": "bicubic", "jitter": 1.0, "hue": 0.0, "mean": mean, "std": std}
+    return _views(crop=common.crop(size, **recipe | changes))
+
+
+def ijepa(size: int, mean: RGB = IMAGENET[0], std: RGB = IMAGENET[1], **changes: object) -> ConfigDict:
+    """I-JEPA's (facebookresearch/ijepa): a crop and nothing else."""
+    return _views(crop=common.crop(size, **{"area": (0.3, 1.0), "flip": 0.0, "mean": mean, "std": std} | changes))
+
+
 def solo(size: int, kind: str, mean: RGB = CIFAR10[0], std: RGB = CIFAR10[1], **changes: object) -> ConfigDict:
     """solo-learn's for CIFAR at 32 pixels (scripts/pretrain/cifar).
 

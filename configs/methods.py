@@ -128,3 +128,55 @@ def spectral(**changes: object) -> ConfigDict:
     method.projector = (2048, 1000)
     method.update(changes)
     return method
+
+
+def dino(**changes: object) -> ConfigDict:
+    """DINO, the official defaults; the boosted runs warm the teacher's temperature up to 0.07 over 30 epochs."""
+    method = ConfigDict({"name": "dino"})
+    method.student_temperature = 0.1
+    method.teacher_temperature = 0.04
+    method.teacher_temperature_start = 0.04  # of the first epoch
+    method.teacher_warmup = "0 epochs"  # until `teacher_temperature` is reached
+    method.projector = (2048, 2048, 256)  # widths; the last is the bottleneck
+    method.prototypes = 65536
+    method.train_last_scale = False  # True is recommended for ViT-S
+    method.local_views = 8  # small crops beside the two large ones, of the recipe `local`
+    method.center_momentum = 0.9
+    method.momentum = 0.996  # of the teacher; nearer to 1 for small batches
+    method.momentum_end = 1.0  # reached by a cosine over the run
+    method.features_of = "teacher"  # or student
+    method.pool = ""  # of a vision transformer's features; empty: config.model.pool, which the loss reads
+    method.update(changes)
+    return method
+
+
+def data2vec(**changes: object) -> ConfigDict:
+    """data2vec, the published ViT-B run."""
+    method = ConfigDict({"name": "data2vec"})
+    method.beta = 2.0  # where smooth L1 turns from a square into a line
+    method.target_blocks = 6  # the teacher's last blocks, whose mean is the target
+    method.normalise_layers = True
+    method.normalise_average = True
+    method.momentum = 0.9998  # of the teacher; lower for short runs
+    method.momentum_end = 0.9998  # reached by a cosine over the run
+    method.features_of = "student"  # or teacher
+    method.pool = ""  # of the features; empty: config.model.pool
+    method.update(changes)
+    return method
+
+
+def ijepa(**changes: object) -> ConfigDict:
+    """I-JEPA, the published ViT-H run's predictor."""
+    method = ConfigDict({"name": "ijepa"})
+    method.predictor_width = 384
+    method.predictor_depth = 12
+    method.predictor_heads = 12
+    method.predictor_mlp_ratio = 4.0
+    method.predictor_init = "ijepa"  # fan_in for a narrow one, see config.model.init
+    method.predictor_dtype = "float32"
+    method.momentum = 0.996  # of the target encoder
+    method.momentum_end = 1.0  # reached by a line over the run
+    method.features_of = "context"  # which network LiDAR and the probes read: context, target, predictor
+    method.pool = ""  # of the features; empty: config.model.pool
+    method.update(changes)
+    return method

@@ -2,25 +2,42 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from sslx.data.augment import augment, check_images, normalise
 from sslx.data.geometry import resample, resize_rows
+from sslx.data.masks import BlockWise, MultiBlock, draw_masks
 from sslx.data.recipe import Crop
 
-__all__ = ["Crop", "Views", "metric_view", "multi_crop", "one_view", "plain_view", "training_views", "two_views"]
+__all__ = [
+    "Crop",
+    "Masks",
+    "Views",
+    "metric_view",
+    "multi_crop",
+    "one_view",
+    "plain_view",
+    "training_masks",
+    "training_views",
+    "two_views",
+]
+
+MaskRecipe = MultiBlock | BlockWise
+Masks = Any  # MultiBlockMasks of I-JEPA, or a bool [B, N] of data2vec: True where a patch is hidden
 
 
 @dataclass(frozen=True)
 class Views:
-    """The crops that a method takes of every image; the metrics take theirs from the same recipes.
+    """The crops that a method takes of every image, and the masks; the metrics take theirs from the same recipes.
 
-    Raises ValueError where there is none, or something else than a Crop.
+    Raises ValueError where there is no crop, or something else than a Crop.
     """
 
     crops: tuple[Crop, ...]
+    masks: MaskRecipe | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.crops, (tuple, list)) or not all(isinstance(crop, Crop) for crop in self.crops):
@@ -30,9 +47,9 @@ class Views:
         object.__setattr__(self, "crops", tuple(self.crops))
 
 
-def one_view(crops: dict[str, Crop]) -> Views:
+def one_view(crops: dict[str, Crop], masks: MaskRecipe | None = None) -> Views:
     """The view of a method that takes one of each image: the recipe `crop`. Raises ValueError for other names."""
-    return _views(crops, "'crop'", [("crop",)])
+    return Views(_views(crops, "'crop'", [("crop",)]).crops, masks)
 
 
 def two_views(crops: dict[str, Crop]) -> Views:
@@ -68,15 +85,23 @@ def training_views(key: jax.Array, images: jax.Array, views: Views) -> tuple[jax
     return tuple(augment(jax.random.fold_in(key, number), images, crop) for number, crop in enumerate(views.crops))
 
 
-def metric_view(key: jax.Array, images: jax.Array, views: Views, j: int) -> jax.Array:
+def training_masks(key: jax.Array, batch: int, views: Views) -> Masks | None:
+    """The masks of a batch of so many images, with their own randomness, if the method takes any."""
+    return None if views.masks is None else draw_masks(jax.random.fold_in(key, len(views.crops)), batch, views.masks)
+
+
+def metric_view(key: jax.Array, images: jax.Array, views: Views, j: int) -> tuple[jax.Array, Masks | None]:
     """The j-th view `[B, S, S, C]` of images `[B, H, W, C]` for a metric; the crops take turns over j = 0, 1, ...
 
-    A view depends on the key and on j alone, so that a metric can stream over q views and stop anywhere.
-    Raises ValueError for a negative j.
+    Of a masking method it is the image as it is, with the j-th masks. A view depends on the key and on j alone, so that
+    a metric can stream over q views and stop anywhere. Raises ValueError for a negative j.
     """
     if j < 0:
         raise ValueError(f"j counts views from 0, got {j}")
-    return augment(jax.random.fold_in(key, j), images, views.crops[j % len(views.crops)])
+    key = jax.random.fold_in(key, j)
+    if views.masks is not None:
+        return plain_view(images, views.crops[0]), draw_masks(key, len(images), views.masks)
+    return augment(key, images, views.crops[j % len(views.crops)]), None
 
 
 @partial(jax.jit, static_argnames="crop")

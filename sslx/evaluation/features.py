@@ -22,33 +22,38 @@ class Extractor:
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
         self._mesh = mesh
         self._method_views = method.views
-        self._features = jax.jit(lambda model, views: method.features(model["params"], model["extra"], views))
+
+        def features(model: Model, images: jax.Array, masks: Any) -> Features:
+            given = () if method.views.masks is None else (masks,)
+            return method.features(model["params"], model["extra"], images, *given)
+
+        self._features = jax.jit(features)
 
     def plain(self, model: Model, images: np.ndarray) -> Features:
         """Features float32 [n, d] and [n, k] of uint8 images [n, H, W, C] without augmentation."""
         crop = self._method_views.crops[0]
-        return self._map(model, lambda batch, _: plain_view(batch, crop), images)
+        return self._map(model, lambda batch, _: (plain_view(batch, crop), None), images)
 
     def views(self, model: Model, images: np.ndarray, q: int, seed: int) -> Features:
-        """Features [n, q, d] and [n, q, k] of q views of each image, made by the method's own recipes in turn."""
+        """Features [n, q, d] and [n, q, k] of q views of each image: the method's own crops in turn, or its masks."""
         key = jax.random.key(seed)
 
         def view(j: int) -> Features:
-            def make(batch: jax.Array, start: int) -> jax.Array:
+            def make(batch: jax.Array, start: int) -> Any:
                 return metric_view(jax.random.fold_in(key, start), batch, self._method_views, j)
 
             return self._map(model, make, images)
 
         return jax.tree.map(lambda *layers: np.stack(layers, axis=1), *(view(j) for j in range(q)))
 
-    def _map(self, model: Model, make: Callable[[jax.Array, int], jax.Array], images: np.ndarray) -> Features:
+    def _map(self, model: Model, make: Callable[[jax.Array, int], Any], images: np.ndarray) -> Features:
         size = min(self._batch_size, -(-len(images) // self._mesh.size) * self._mesh.size)
         parts = []
         for start in range(0, len(images), size):
             batch = np.asarray(images[start : start + size])
             rows = len(batch)
             batch = np.concatenate([batch, np.repeat(batch[-1:], size - rows, axis=0)])  # one shape, one compilation
-            features = self._features(model, make(split_batch(batch.shape, batch.__getitem__, self._mesh), start))
+            features = self._features(model, *make(split_batch(batch.shape, batch.__getitem__, self._mesh), start))
             parts.append(jax.tree.map(lambda layer: np.asarray(layer)[:rows], features))  # noqa: B023
         return jax.tree.map(lambda *layers: np.concatenate(layers), *parts)
 

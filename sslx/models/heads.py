@@ -11,6 +11,8 @@
 | SimSiam's predictor | `mlp((512, d), last_bias=True)` |
 | SwAV's projector | `mlp((2048, 128), bias=True)` |
 | spectral, CIFAR | `mlp((2048, 1000), bias=True, last_norm=True, last_norm_bias=True)` |
+| DINO, up to its bottleneck | `mlp((2048, 2048, 256), norm=False, bias=True, activation="gelu", init="normal_0.02")` |
+| data2vec | `mlp((d,), bias=True, init="truncated_0.02")` |
 """
 
 import jax
@@ -31,20 +33,22 @@ def mlp(
     last_norm: bool = False,
     last_norm_scale: bool = True,
     last_norm_bias: bool = False,
+    activation: str = "relu",
     init: str = "torch",
 ) -> Network:
     """Build an MLP [B, d] -> [B, widths[-1]]: linear, batch norm, ReLU for each hidden width, then a last linear layer.
 
-    `bias` is for all linear layers, `last_bias` overrides it for the last. `init` is "torch" (U(+-1/sqrt(fan in)), also
-    for biases), "normal_<std>" or Haiku's "truncated_fan_in" (both with zero biases). Raises ValueError for no widths,
-    a width below 1 or an unknown `init`.
+    `bias` is for all linear layers, `last_bias` overrides it for the last. `activation` is "relu" or "gelu" (exact).
+    `init` is "torch" (U(+-1/sqrt(fan in)), also for biases), "normal_<std>", "truncated_<std>" (cut at one standard
+    deviation) or Haiku's "truncated_fan_in" (the last three with zero biases). Raises ValueError for no widths, a width
+    below 1 or an unknown `init`.
     """
     widths = tuple(widths)
     if not widths or min(widths) < 1:
         raise ValueError(f"widths={widths!r} is not allowed: give at least one positive output width, as (2048, 128).")
     kernel, offset = _distributions(init)
     last_bias = bias if last_bias is None else last_bias
-    module = MLP(widths, norm, bias, last_bias, last_norm, last_norm_scale, last_norm_bias)
+    module = MLP(widths, norm, bias, last_bias, last_norm, last_norm_scale, last_norm_bias, activation)
     rules = (
         (r"linear\d+/kernel", kernel),
         (r"linear\d+/bias", offset),
@@ -61,13 +65,19 @@ def fill_in(widths: tuple[int, ...], inputs: int) -> tuple[int, ...]:
 def projector(inputs: int, widths: tuple[int, ...], *, norm: bool) -> Network:
     """An MLP behind an encoder of `inputs` features, in which a width of 0 means as many; without widths, nothing."""
     if not widths:
-        return Network(lambda key, shape: ({}, {}), lambda params, stats, x, train, groups=1: (x, stats), inputs)
+        return Network(lambda key, shape: ({}, {}), lambda params, stats, x, **_: (x, stats), inputs)
     return mlp(fill_in(widths, inputs), norm=norm, bias=True)
 
 
 def unit_length(x: jax.Array) -> jax.Array:
-    """Rows [B, d] divided by their length, as torch's F.normalize; at a zero row the gradient is zero, not NaN."""
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=1, keepdims=True), 1e-24))
+    """Rows [..., d] divided by their length, as torch's F.normalize; at a zero row the gradient is zero, not NaN."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-24))
+
+
+def layer_norm(x: jax.Array) -> jax.Array:
+    """Rows [..., d] with mean 0 and variance 1, without parameters, as torch's F.layer_norm (eps 1e-5)."""
+    x = x - jnp.mean(x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-5)
 
 
 def _distributions(init: str) -> tuple[initialise.Draw, initialise.Draw]:
@@ -77,10 +87,10 @@ def _distributions(init: str) -> tuple[initialise.Draw, initialise.Draw]:
         return initialise.truncated_fan_in, initialise.zeros
     kind, _, std = init.partition("_")
     try:
-        assert kind == "normal"
-        return initialise.normal(float(std)), initialise.zeros
-    except (AssertionError, ValueError):
-        allowed = "'torch', 'truncated_fan_in' or 'normal_<std>', as 'normal_0.01'"
+        kernel = {"normal": initialise.normal, "truncated": lambda std: initialise.truncated_normal(std, 1)}[kind]
+        return kernel(float(std)), initialise.zeros
+    except (KeyError, ValueError):
+        allowed = "'torch', 'truncated_fan_in', 'truncated_<std>' or 'normal_<std>', as 'normal_0.01'"
         raise ValueError(f"init={init!r} is not allowed: use {allowed}.") from None
 
 
@@ -94,10 +104,11 @@ class MLP(nn.Module):
     last_norm: bool
     last_norm_scale: bool
     last_norm_bias: bool
+    activation: str
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, groups: int = 1) -> jax.Array:
-        x = x.astype(jnp.float32)
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         for index, width in enumerate(self.widths, start=1):
             last = index == len(self.widths)
             x = nn.Dense(
@@ -111,5 +122,5 @@ class MLP(nn.Module):
                 x = BatchNorm(use_scale=scale, use_bias=bias, name=f"bn{index}")(x, train, groups)
             if not last:
                 x = BatchNorm(name=f"bn{index}")(x, train, groups) if self.norm else x
-                x = nn.relu(x)
+                x = nn.gelu(x, approximate=False) if self.activation == "gelu" else nn.relu(x)
         return x

@@ -30,10 +30,24 @@ def uniform_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
 
 def truncated_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
     """Draw N(0, 1 / fan_in) cut at two standard deviations, not rescaled: Haiku's default for linear layers."""
-    draws = rng.standard_normal(shape, np.float32)
-    while (outside := np.abs(draws) > 2).any():
-        draws[outside] = rng.standard_normal(int(outside.sum()), np.float32)
-    return draws * np.float32(1 / math.sqrt(fan_in))
+    return truncated_normal(1 / math.sqrt(fan_in), 2)(rng, shape, fan_in)
+
+
+def truncated_normal(std: float, cut: float) -> Draw:
+    """Return a draw from N(0, std^2) without what is beyond `cut` standard deviations, not rescaled."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
+        draws = rng.standard_normal(shape, np.float32)
+        while (outside := np.abs(draws) > cut).any():
+            draws[outside] = rng.standard_normal(int(outside.sum()), np.float32)
+        return draws * np.float32(std)
+
+    return draw
+
+
+def constant(value: float) -> Draw:
+    """Return a draw that is always `value`."""
+    return lambda rng, shape, fan_in: np.full(shape, value, np.float32)
 
 
 def normal(std: float) -> Draw:

@@ -19,15 +19,17 @@ class Network(NamedTuple):
 
     `width` is the output's. `stats` holds the running averages of batch norm, {} where there is none; `apply` returns
     new ones in training and the same ones otherwise. In training, batch norm treats the rows i % `groups` as a batch of
-    their own.
+    their own, and a `key` decides which images skip a branch, where the network has such. A network of tokens (`patch`
+    is not 0) takes what its module takes besides: see sslx/models/vit.py.
     """
 
     init: Callable[[jax.Array, tuple[int, ...]], tuple[Params, Stats]]
     apply: Callable[..., tuple[jax.Array, Stats]]
     width: int
+    patch: int = 0  # pixels per side of a vision transformer's patch
 
 
-def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
+def from_linen(module: nn.Module, rules: Rules, width: int, patch: int = 0) -> Network:
     """Wrap a Linen module that is called as `module(x, train, groups)`; `rules` say how each of its leaves starts."""
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
@@ -44,16 +46,46 @@ def from_linen(module: nn.Module, rules: Rules, width: int) -> Network:
             return jax.pure_callback(draw, (shapes["params"], shapes.get("batch_stats", {})), words)
         return draw(words)
 
-    def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool, groups: int = 1) -> tuple[jax.Array, Stats]:
+    def apply(
+        params: Params,
+        stats: Stats,
+        x: jax.Array,
+        *,
+        train: bool,
+        groups: int = 1,
+        key: jax.Array | None = None,
+        **options: Any,
+    ) -> tuple[Any, Stats]:
         variables = {"params": params, "batch_stats": stats}
-        output, changed = module.apply(variables, x, train, groups, mutable=["batch_stats"])
+        rngs = None if key is None else {"drop_path": key}
+        output, changed = module.apply(variables, x, train, groups, mutable=["batch_stats"], rngs=rngs, **options)
         return output, changed["batch_stats"] if train and stats else stats
 
-    return Network(init, apply, width)
+    return Network(init, apply, width, patch)
+
+
+def patches_per_side(size: int, patch: int) -> int:
+    """Patches per side of a view of `size` pixels; raises ValueError unless they fill it."""
+    if size % patch:
+        raise ValueError(
+            f"Views of {size} x {size} pixels cannot be cut into patches of {patch} x {patch}: choose "
+            f"--config.model.patch, or the size of the crops in config.views as a multiple of {patch}."
+        )
+    return size // patch
+
+
+def grid_of(encoder: Network, size: int, method: str) -> int:
+    """`patches_per_side` of the method's encoder; raises ValueError also where it is no vision transformer."""
+    if not encoder.patch:
+        raise ValueError(
+            f"{method} hides patches, which a ResNet has not: give it a vision transformer, "
+            'config.model = common.vit(variant="vit_small", patch=16).'
+        )
+    return patches_per_side(size, encoder.patch)
 
 
 def chain(**networks: Network) -> Network:
-    """Networks one after another; parameters and statistics are dicts by their names."""
+    """Networks one after another; parameters and statistics are dicts by their names, the first takes the `key`."""
     widths = [network.width for network in networks.values()]
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
@@ -63,10 +95,13 @@ def chain(**networks: Network) -> Network:
         params, stats = (dict(zip(networks, trees, strict=True)) for trees in zip(*fresh, strict=True))
         return params, stats
 
-    def apply(params: Params, stats: Stats, x: jax.Array, *, train: bool, groups: int = 1) -> tuple[jax.Array, Stats]:
+    def apply(
+        params: Params, stats: Stats, x: jax.Array, *, train: bool, groups: int = 1, **options: Any
+    ) -> tuple[jax.Array, Stats]:
         new = {}
         for name, network in networks.items():
-            x, new[name] = network.apply(params[name], stats[name], x, train=train, groups=groups)
+            x, new[name] = network.apply(params[name], stats[name], x, train=train, groups=groups, **options)
+            options = {}
         return x, new
 
     return Network(init, apply, widths[-1])
@@ -82,18 +117,26 @@ def encode(
 
 
 def apply_to_views(
-    network: Network, params: Params, stats: Stats, views: Sequence[jax.Array], *, groups: int
+    network: Network,
+    params: Params,
+    stats: Stats,
+    views: Sequence[jax.Array],
+    *,
+    groups: int,
+    key: jax.Array | None = None,
 ) -> tuple[list[jax.Array], Stats]:
     """The network's output [B, k] in training for each of the views [B, ...]; views of one shape pass as one batch.
 
-    Batch norm sees each view by itself, split into `groups`; with 0 it sees all views of one shape together.
+    Batch norm sees each view by itself, split into `groups`; with 0 it sees all views of one shape together. The `key`
+    is for networks whose images skip branches.
     """
     outputs: dict[int, jax.Array] = {}
-    for shape in dict.fromkeys(view.shape for view in views):
+    for number, shape in enumerate(dict.fromkeys(view.shape for view in views)):
+        options = {} if key is None else {"key": jax.random.fold_in(key, number)}
         members = [number for number, view in enumerate(views) if view.shape == shape]
         # Image-major [B, V] -> [B V]: the views of an image stay on its device, where a concatenation would move them.
         rows = jnp.stack([views[number] for number in members], axis=1).reshape(-1, *shape[1:])
-        output, stats = network.apply(params, stats, rows, train=True, groups=len(members) * groups or 1)
+        output, stats = network.apply(params, stats, rows, train=True, groups=len(members) * groups or 1, **options)
         by_view = jnp.moveaxis(output.reshape(shape[0], len(members), -1), 1, 0)
         outputs.update(zip(members, by_view, strict=True))
     return [outputs[number] for number in range(len(views))], stats

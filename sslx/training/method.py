@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from sslx.data.order import steps_per_epoch
-from sslx.data.views import Crop, Views
+from sslx.data.views import Crop, Masks, Views
 from sslx.models import build
 from sslx.training.rows import row_adamw
 from sslx.training.schedules import Durations
@@ -22,10 +22,11 @@ Logs = dict[str, Array]  # scalars to be logged
 
 
 class Batch(NamedTuple):
-    """One training batch: a float32 [B, S, S, C] array per crop of `Views`, and the images' indices [B]."""
+    """One training batch: a float32 [B, S, S, C] array per crop of `Views`, the images' indices [B], and the masks."""
 
     views: tuple[Array, ...]
     indices: Array
+    masks: Masks | None = None  # of methods whose `Views` have some
 
 
 class Features(NamedTuple):
@@ -39,7 +40,8 @@ class Method(Protocol):
     """A self-supervised method; each file in `sslx/methods/` has one class called `Method`.
 
     What it keeps under "head" in params or extra serves the loss alone: evaluation never loads it. A method whose head
-    does not live on the device also has a property `store` (sslx/training/store.py).
+    does not live on the device also has a property `store` (sslx/training/store.py). One whose features come from
+    another encoder than params["encoder"] has `encoder_params(params, extra)`, which picks it, for pictures.
     """
 
     @property
@@ -58,22 +60,26 @@ class Method(Protocol):
         """Both after the optimizer's step: a teacher follows, rows get unit length; usually both as they are."""
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
-        """Features of normalised images [n, S, S, C] in eval mode."""
+        """Features of normalised images [n, S, S, C] in eval mode.
+
+        Where `views` has masks there is a fourth argument, `masks`: those of the images, or None for whole images.
+        """
 
 
 def load_method(config: Any, num_images: int) -> Method:
     """The method of a resolved config.
 
     `config.method.name` is a file in `sslx/methods/`, or the dotted name of a module of yours with a class `Method`.
-    It is called with the config's fields, and with what it names of `encoder`, `crops`, `num_images`, `durations`,
-    `row_optimizer`.
-    Raises ValueError for an unknown name or field, with what exists.
+    It is called with the config's fields, and with what it names of `encoder`, `crops`, `masks`, `num_images`,
+    `durations`, `row_optimizer`.
+    Raises ValueError for an unknown name or field, with what exists, and for masks that the method does not take.
     """
     fields = dict(config.method)
     module = _import_method(fields.pop("name"))
     given: dict[str, Callable[[], Any]] = {
         "encoder": lambda: build(**config.model),
         "crops": lambda: {name: Crop(**recipe) for name, recipe in config.get("views", {}).items()},
+        "masks": lambda: dict(config.get("masks", {})),
         "num_images": lambda: num_images,
         "durations": lambda: Durations(
             config.duration, steps_per_epoch(num_images, config.batch_size), config.batch_size
@@ -82,6 +88,8 @@ def load_method(config: Any, num_images: int) -> Method:
     }
     parameters = inspect.signature(module.Method).parameters
     check_fields("config.method", fields, [name for name in parameters if name not in given])
+    if "masks" in config and "masks" not in parameters:
+        raise ValueError(f"config.masks is set, but {config.method.name} takes no masks: leave it out of the recipe.")
     return module.Method(**{name: given[name]() for name in parameters if name in given}, **fields)
 
 

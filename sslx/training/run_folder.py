@@ -60,6 +60,20 @@ def read_config(folder: Path) -> ConfigDict:
     return ConfigDict(_tuples(json.loads(path.read_text())))
 
 
+def choose_features(config: ConfigDict, **chosen: str | None) -> list[str]:
+    """Set fields of `config.method` such as features_of and pool, where given, and say what they are then.
+
+    Raises ValueError for a method without that field.
+    """
+    for name, value in chosen.items():
+        if value is not None and name not in config.method:
+            raise ValueError(f"--{name}={value} is not for {config.method.name}: it has no config.method.{name}.")
+        if value is not None:
+            config.method[name] = value
+    has = [f"{name} {config.method[name] or 'as config.model'}" for name in chosen if name in config.method]
+    return [f"features: {', '.join(has)}"] if has else []
+
+
 def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     names = [name for name in there | here if not name.startswith(FREE) and there.get(name) != here.get(name)]
     if names:

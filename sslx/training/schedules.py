@@ -131,6 +131,16 @@ def epoch_cosine(peak: float, end: float, steps_per_epoch: int, total: int) -> o
     return lambda step: _fall(peak, end, _number(step) // steps_per_epoch * steps_per_epoch / total)
 
 
+def epoch_linspace(start: float, end: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+    """DINO's teacher temperature: from `start` in the first epoch to `end` in the last of `epochs`, and then `end`."""
+
+    def schedule(step: Any) -> Array:
+        epoch = _number(step) // steps_per_epoch
+        return jnp.where(epoch < epochs, start + (end - start) * epoch / max(epochs - 1, 1), end)
+
+    return schedule
+
+
 def tri_phase(start: float, peak: float, end: float, warmup: int, cooldown: int, total: int) -> optax.Schedule:
     """data2vec's other one: a line from `start` to `peak`, `peak`, a line to `end`; the lines take both their ends."""
 

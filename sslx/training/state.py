@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import optax
 
-from sslx.data.views import training_views
+from sslx.data.views import training_masks, training_views
 from sslx.training.method import Array, Batch, Extra, Logs, Method, Params
 
 HEAD = "head"  # the entry of params or extra that serves the loss alone
@@ -67,9 +67,10 @@ def make_step(
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         view_key, loss_key = jax.random.split(key)
         views = training_views(view_key, images[indices] if resident else images, method.views)
+        batch = Batch(views, indices, training_masks(view_key, len(indices), method.views))
 
         def loss(params: Params) -> tuple[Array, tuple[Extra, Logs]]:
-            return method.loss(params, state.extra, Batch(views, indices), loss_key, state.step)
+            return method.loss(params, state.extra, batch, loss_key, state.step)
 
         (value, (extra, logs)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)

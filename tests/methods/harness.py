@@ -24,6 +24,7 @@ from sslx.training.store import Store, open_store
 
 METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
 FULL = ("diet",)  # with the recipe's ResNet; the others with a small MLP, which compiles much faster
+TOKENS = ("data2vec", "dino", "ijepa")  # with a vision transformer of two blocks
 # Beside each method's digits recipe: what else of it goes through the whole harness.
 VARIANTS = {
     "diet/blockwise": {"head": "blockwise", "block": 40, "projector": (16,), "normalise": True, "learn_scale": True},
@@ -69,6 +70,8 @@ def recipe(name: str) -> Any:
         config.views.local = common.crop(6, flip=0.0)
     with config.unlocked():
         config.flat = name not in FULL
+    if name in TOKENS:
+        config.model.update(width=16, depth=2)
     config.batch_size, config.duration = 32, "30 steps"
     config.optimizer.warmup = "0 steps"
     if name.startswith("moco"):
@@ -102,7 +105,7 @@ def _parts(config: Any, resident: bool) -> Any:
     durations = Durations(config.duration, 3, config.batch_size)
     rate = learning_rate(config.optimizer, durations)
     method: Any = load_method(config, len(IMAGES))
-    if config.flat:
+    if config.flat and config.method.name not in TOKENS:
         method = dataclasses.replace(method, encoder=flat_encoder())
     optimizer = make_optimizer(config.optimizer, durations)
     return method, optimizer, make_step(method, optimizer, rate, config.seed, resident=resident)

@@ -1,0 +1,21 @@
+"""DINO on CIFAR-100 with a ResNet-18.
+
+python train.py --config=configs/cifar100/dino.py
+
+solo-learn's README: 66.76 %, of a classifier trained alongside; not run here. Settings and differences:
+configs/cifar10/dino.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import crops
+from configs.cifar10 import dino
+
+
+def get_config() -> ConfigDict:
+    """CIFAR-10's recipe with other images."""
+    config = dino.get_config()
+    config.data.name = "cifar100"
+    for view in config.views.values():
+        view.mean, view.std = crops.CIFAR100
+    return config

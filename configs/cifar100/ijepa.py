@@ -1,0 +1,19 @@
+"""I-JEPA on CIFAR-100 with a ViT-Ti/4.
+
+python train.py --config=configs/cifar100/ijepa.py
+
+Not published; settings and differences: configs/cifar10/ijepa.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import crops
+from configs.cifar10 import ijepa
+
+
+def get_config() -> ConfigDict:
+    """CIFAR-10's recipe with other images."""
+    config = ijepa.get_config()
+    config.data.name = "cifar100"
+    config.views.crop.mean, config.views.crop.std = crops.CIFAR100
+    return config

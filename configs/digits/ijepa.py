@@ -1,0 +1,20 @@
+"""I-JEPA on the 1,437 digits of 8x8 pixels that scikit-learn ships.
+
+python train.py --config=configs/digits/ijepa.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, methods
+from configs.digits import simclr
+
+
+def get_config() -> ConfigDict:
+    """SimCLR's duration with another method, a small vision transformer and masks."""
+    config = simclr.get_config()
+    shape = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "ijepa"}
+    config.model = common.vit(variant="vit_nano", patch=2, width=32, depth=2, **shape)
+    config.method = methods.ijepa(predictor_width=16, predictor_depth=2, predictor_heads=4, momentum=0.99)
+    config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0)})
+    config.masks = common.multi_block(targets=2, target_scale=(0.2, 0.3), min_keep=4)
+    return config

