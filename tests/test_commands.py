@@ -209,11 +209,19 @@ MISTAKES = {
     "stray word": ((RECIPE, "digits"), r"'digits' is not understood"),
     "unknown method": (
         (RECIPE, "--config.method.name=dite"),
-        r"Did you mean 'diet'\? sslx/methods has: barlow_twins, byol, diet, moco, sdiet, simclr",
+        r"Did you mean 'diet'\? sslx/methods has: barlow_twins, byol, data2vec, diet, dino, ijepa, moco",
     ),
     "unknown model": ((RECIPE, "--config.model.variant=resnet19"), r"variant='resnet19' is not allowed: use one of"),
     "unknown optimizer": ((RECIPE, "--config.optimizer.name=adam"), r"it takes adamw, sgd, lars"),
     "unknown data": ((RECIPE, "--config.data.name=digit"), r"no data set 'digit'.*Did you mean 'digits'\?"),
+    "odd patches": (
+        ("--config=configs/digits/dino.py", "--config.model.patch=3"),
+        r"8 x 8 pixels cannot be cut into patches of 3 x 3: choose --config\.model\.patch",
+    ),
+    "too few patches for the masks": (
+        ("--config=configs/digits/ijepa.py", "--config.masks.min_keep=12"),
+        r"config\.masks\.min_keep is 12, but on a grid of 4 x 4 patches",
+    ),
     "large batch": ((RECIPE, "--config.batch_size=2000"), r"batch_size is 2000, but .* has 1437 images"),
     "odd batch": ((RECIPE, "--config.devices=3"), r"128 cannot be split evenly over 3 devices.*batch_size=126 or 129"),
     "no duration": ((RECIPE, "--config.duration=long"), r"'long' is no duration"),
@@ -272,6 +280,10 @@ def test_another_config_in_the_same_folder_is_refused_with_what_differs(finished
         (("--run=FINISHED", "--checkpoint=7"), r"--checkpoint is '7'; it takes all, last, or one of 0, 2, 4"),
         (("--run=FINISHED", "--lidar_views=1"), r"LiDAR of 1000 images with 1 views is not defined.*--lidar_views"),
         (("--run=FINISHED", "--lidar_images=1"), r"LiDAR of 1 images"),
+        (
+            ("--run=FINISHED", "--features_of=teacher"),
+            r"--features_of=teacher is not for diet: it has no config\.method",
+        ),
     ],
 )
 def test_mistakes_of_eval(words, message, finished, cache):

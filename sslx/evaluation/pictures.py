@@ -100,14 +100,18 @@ def _masks(masks: Any, grid: int, images: np.ndarray, path: Path) -> None:
         titles = ["image", "context", *(f"target {number + 1}" for number in range(masks.targets.shape[1]))]
     rows = []
     for number, image in enumerate(images):
-        one = jax.tree.map(lambda leaf: np.asarray(leaf[number]), masks)  # noqa: B023
-        seen = [~one]
-        if isinstance(masks, MultiBlockMasks):
-            blocks = [one.context[one.context_used]]
-            blocks += [block[used] for block, used in zip(one.targets, one.targets_used, strict=True)]
-            seen = [np.isin(np.arange(grid * grid), block) for block in blocks]
+        one: Any = jax.tree.map(lambda leaf: np.asarray(leaf[number]), masks)  # noqa: B023
+        if isinstance(one, np.ndarray):
+            seen = [~one]
+        else:
+            seen = [_as_grid(one.context, one.context_used, grid)]
+            seen += [_as_grid(*target, grid) for target in zip(one.targets, one.targets_used, strict=True)]
         rows.append([image, *(_only(image, shown.reshape(grid, grid)) for shown in seen)])
     _grid(rows, titles, path)
+
+
+def _as_grid(patches: np.ndarray, used: np.ndarray, grid: int) -> np.ndarray:
+    return np.isin(np.arange(grid * grid), patches[used])
 
 
 def _only(image: np.ndarray, shown: np.ndarray) -> np.ndarray:

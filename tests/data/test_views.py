@@ -44,11 +44,11 @@ def test_training_views_run_inside_jit_with_a_static_description(images):
 
 def test_metric_views_take_turns_and_come_back_alike(images):
     views = Views((LARGE, SMALL))
-    drawn = [np.asarray(metric_view(KEY, images, views, j)) for j in range(4)]
+    drawn = [np.asarray(metric_view(KEY, images, views, j)[0]) for j in range(4)]
     assert [view.shape[1] for view in drawn] == [16, 8, 16, 8]
     assert abs(drawn[0] - drawn[2]).mean() > 0.02
     assert abs(drawn[1] - drawn[3]).mean() > 0.02
-    np.testing.assert_array_equal(metric_view(KEY, images, views, 3), drawn[3])
+    np.testing.assert_array_equal(metric_view(KEY, images, views, 3)[0], drawn[3])
     np.testing.assert_array_equal(augment(jax.random.fold_in(KEY, 2), images, LARGE), drawn[2])
     with pytest.raises(ValueError, match="j counts views from 0, got -1"):
         metric_view(KEY, images, views, -1)

@@ -33,11 +33,30 @@ def test_the_views_are_the_methods_own_and_stay_with_their_image(simclr):
     assert views.embedding.shape == (12, 3, 64)
     key = jax.random.fold_in(jax.random.key(5), 0)
     for j in range(3):
-        images = metric_view(key, IMAGES[:12], run.method.views, j)
+        images, _ = metric_view(key, IMAGES[:12], run.method.views, j)
         wanted = run.method.features(model["params"], model["extra"], images).representation
         np.testing.assert_allclose(views.representation[:, j], wanted, rtol=1e-3, atol=1e-4)
     again = Extractor(run.method, run.mesh, 512).views(model, IMAGES[:12], 3, seed=6)
     assert not np.allclose(views.representation, again.representation)
+
+
+def test_the_views_of_a_masking_method_are_whole_images_with_masks_of_their_own():
+    run = set_up(recipe("ijepa"), 2)
+    model = {"params": run.state.params, "extra": run.state.extra}
+    extractor = Extractor(run.method, run.mesh, 512)
+    views = extractor.views(model, IMAGES[:12], 3, seed=5)
+    assert views.embedding is None
+    key = jax.random.fold_in(jax.random.key(5), 0)
+    plain = plain_view(IMAGES[:12], run.method.views.crops[0])
+    features = jax.jit(run.method.features)
+    for j in range(3):
+        images, masks = metric_view(key, IMAGES[:12], run.method.views, j)
+        np.testing.assert_array_equal(images, plain)
+        wanted = features(model["params"], model["extra"], images, masks).representation
+        np.testing.assert_allclose(views.representation[:, j], wanted, rtol=1e-3, atol=1e-4)
+    assert views.representation.std(axis=1).mean() > 1e-3
+    whole = features(model["params"], model["extra"], plain).representation
+    np.testing.assert_allclose(extractor.plain(model, IMAGES[:12]).representation, whole, rtol=1e-3, atol=1e-4)
 
 
 def test_reading_features_leaves_the_model_as_it_was(simclr):
