@@ -138,6 +138,7 @@ def dino(**changes: object) -> ConfigDict:
     method.teacher_temperature_start = 0.04  # of the first epoch
     method.teacher_warmup = "0 epochs"  # until `teacher_temperature` is reached
     method.projector = (2048, 2048, 256)  # widths; the last is the bottleneck
+    method.projector_norm = False  # batch norm between its layers, an option of the official code too
     method.prototypes = 65536
     method.train_last_scale = False  # True is recommended for ViT-S
     method.local_views = 8  # small crops beside the two large ones, of the recipe `local`

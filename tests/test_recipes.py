@@ -7,11 +7,12 @@ import pytest
 
 from configs import crops
 from sslx.training.method import load_method
-from sslx.training.optim import group_of, labels, make_optimizer, parameter_groups, path_name
+from sslx.training.optim import decays, group_of, labels, make_optimizer, parameter_groups, path_name
 from sslx.training.schedules import Durations, learning_rate, peak_rate
 
-METHODS = ("simclr", "moco", "vicreg", "barlow_twins", "byol", "simsiam", "swav", "spectral")
-SOLO = METHODS[:-1]  # solo-learn has no spectral contrastive learning
+RESNETS = ("simclr", "moco", "vicreg", "barlow_twins", "byol", "simsiam", "swav", "spectral")
+METHODS = (*RESNETS, "dino")
+SOLO = (*RESNETS[:-1], "dino")  # solo-learn has no spectral contrastive learning
 IMAGES = {"cifar10": 50_000, "imagenet": 1_281_167, "imagenet100": 126_689}
 
 # method: optimizer, batch, epochs, peak rate, decay, epochs of warm-up, fields of the method
@@ -25,6 +26,7 @@ IMAGENET = {
     "simsiam": ("sgd", 512, 100, 0.1, 1e-4, 0, {"projector": (2048, 2048, 2048), "predictor": (512,)}),
     "swav": ("larc", 4096, 800, 4.8, 1e-6, 10, {"prototypes": 3000, "temperature": 0.1, "queue": 0, "local_views": 6}),
     "spectral": ("sgd", 384, 101, 0.075, 1e-4, 0, {"mu": 10.0, "projector": (8192, 8192, 8192)}),
+    "dino": ("adamw", 1024, 300, 2e-3, 0.04, 10, {"prototypes": 65536, "momentum": 0.996, "teacher_temperature": 0.07}),
 }
 CIFAR = {
     "simclr": ("larc", 256, 1000, 0.4, 1e-4, 10, {"temperature": 0.2, "projector": (2048, 256)}),
@@ -35,6 +37,7 @@ CIFAR = {
     "simsiam": ("sgd", 256, 1000, 0.5, 1e-5, 10, {"projector": (2048, 2048, 2048), "predictor": (512,)}),
     "swav": ("larc", 256, 1000, 0.6, 1e-6, 10, {"prototypes": 3000, "queue": 3840, "queue_start": "50 epochs"}),
     "spectral": ("sgd", 512, 800, 0.06, 5e-4, 10, {"mu": 1.0, "projector": (2048, 1000)}),
+    "dino": ("larc", 256, 1000, 0.3, 1e-6, 10, {"prototypes": 4096, "momentum": 0.9995, "teacher_warmup": "50 epochs"}),
 }
 IMAGENET100 = {
     "simclr": ("larc", 256, 400, 0.3, 1e-4, 10, {"temperature": 0.2, "projector": (4096, 512)}),
@@ -45,6 +48,7 @@ IMAGENET100 = {
     "simsiam": ("sgd", 256, 400, 0.5, 1e-5, 10, {"predictor": (512,)}),
     "swav": ("larc", 256, 400, 0.6, 1e-6, 10, {"prototypes": 3000, "queue": 3840, "queue_start": "50 epochs"}),
     "spectral": ("sgd", 384, 400, 0.075, 1e-4, 0, {"mu": 10.0}),
+    "dino": ("larc", 128, 400, 0.15, 1e-6, 10, {"prototypes": 4096, "momentum": 0.9995, "local_views": 0}),
 }
 TABLE = {"imagenet": IMAGENET, "cifar10": CIFAR, "imagenet100": IMAGENET100}
 ALL = [(data, method) for data in IMAGES for method in METHODS]
@@ -116,8 +120,8 @@ def test_the_tensors_of_one_axis_have_their_own_rate_on_imagenet(method, factor)
 
 
 def test_the_ends_of_the_official_schedules():
-    ends = {method: recipe("imagenet", method)[0].optimizer.final for method in METHODS}
-    assert ends == dict.fromkeys(METHODS, 0.0) | {"vicreg": 0.001, "barlow_twins": 0.001, "swav": 0.001}
+    ends = {method: recipe("imagenet", method)[0].optimizer.final for method in RESNETS}
+    assert ends == dict.fromkeys(RESNETS, 0.0) | {"vicreg": 0.001, "barlow_twins": 0.001, "swav": 0.001}
     config, durations = recipe("imagenet", "swav")
     assert float(learning_rate(config.optimizer, durations)(0)) == pytest.approx(0.3)
     assert config.optimizer.groups.prototypes.frozen == "313 steps"
@@ -142,9 +146,57 @@ def test_simsiams_predictor_alone_keeps_its_rate_and_swavs_prototypes_alone_wait
     assert set(jax.tree.leaves(found)) == {"rest"}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RESNETS)
 def test_the_last_norm_of_a_block_starts_at_zero_where_the_official_code_says_so(method):
     config, _ = recipe("imagenet", method)
     assert config.model.zero_init_residual == (method not in ("moco", "swav"))
     assert (config.model.variant, config.model.stem) == ("resnet50", "imagenet")
     assert (config.data.name, config.data.image_size) == ("imagenet2012", 256)
+
+
+def test_dinos_boosted_run_decays_clips_and_freezes_as_the_official_code():
+    config, durations = recipe("imagenet", "dino")
+    rate, total = learning_rate(config.optimizer, durations), durations.total
+    warmup = durations.steps(config.optimizer.warmup)
+    assert float(rate(warmup - 1)) == float(rate(warmup)) == pytest.approx(2e-3)
+    assert float(rate(total)) == pytest.approx(1e-6, rel=1e-3)
+    assert (config.optimizer.weight_decay_end, config.optimizer.clip_tensor_norm) == (0.4, 3.0)
+    params = shapes(config, "imagenet")
+    found = decays(params, config.optimizer)
+    assert found["last"] == {"direction": True, "scale": True}
+    encoder = found["encoder"]
+    assert [encoder[name] for name in ("cls_token", "pos_embed")] == [True, True]
+    assert encoder["patch_embed"]["proj"] == {"kernel": True, "bias": False}
+    assert not encoder["norm"]["scale"]
+    groups = labels(params, parameter_groups(config.optimizer))
+    assert set(jax.tree.leaves(groups.pop("last"))) == {"last"}
+    assert set(jax.tree.leaves(groups)) == {"rest"}
+
+
+@pytest.mark.parametrize("method", ["data2vec", "ijepa"])
+def test_the_masking_methods_have_the_published_settings_on_imagenet(method):
+    config, durations = recipe("imagenet", method)
+    rate, total = learning_rate(config.optimizer, durations), durations.total
+    warmup, batch = durations.steps(config.optimizer.warmup), config.batch_size
+    assert (config.optimizer.name, batch, config.model.variant, config.model.patch) == ("adamw", 2048, "vit_base", 16)
+    params = shapes(config, "imagenet")
+    found = decays(params, config.optimizer)
+    if method == "data2vec":
+        assert (config.duration, config.optimizer.clip_norm) == ("800 epochs", 3.0)
+        assert [float(rate(step)) for step in (0, warmup, total)] == pytest.approx([0, 2e-3, 1e-5], rel=1e-3)
+        decayed = found["mask_token"], found["encoder"]["relative_position_bias_table"], found["encoder"]["cls_token"]
+        assert decayed == (True, True, False)
+        masks = load_method(config, IMAGES["imagenet"]).views.masks
+        assert (masks.grid, masks.count, masks.min_block) == (14, 120, 16)
+    else:
+        assert config.duration == "600 epochs"
+        assert [float(rate(step)) for step in (warmup - 1, total - 1)] == pytest.approx([1e-3, 1e-6], rel=1e-3)
+        assert float(rate(0)) == pytest.approx(2e-4 + 8e-4 / warmup)
+        assert found["predictor"]["mask_token"]
+        masks = load_method(config, IMAGES["imagenet"]).views.masks
+        assert (masks.target_length, masks.context_length, masks.kind) == (42, 98, "repaired")
+    assert not any(
+        flag
+        for (path, flag), leaf in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(params), strict=True)
+        if leaf.ndim == 1
+    )

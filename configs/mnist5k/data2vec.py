@@ -12,7 +12,7 @@ from configs.mnist5k import simclr
 def get_config() -> ConfigDict:
     """SimCLR's batch size with another method, a vision transformer and masks."""
     config = simclr.get_config()
-    config.duration = "40 epochs"
+    config.duration = "60 epochs"
     shape = {"pool": "mean", "positions": "learned", "init": "fan_in", "key_bias": False, "layer_scale": 0.1}
     config.model = common.vit(variant="vit_nano", patch=7, **shape)
     config.method = methods.data2vec(target_blocks=3, momentum=0.996, momentum_end=0.999)

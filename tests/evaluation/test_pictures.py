@@ -1,10 +1,11 @@
 """`eval.py --pictures`: which are drawn of which method, and what they show."""
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from PIL import Image
 
+from sslx.data.masks import MultiBlock, draw_masks
 from sslx.data.sources import Source
 from sslx.evaluation import pictures
 from sslx.evaluation.features import Extractor
@@ -18,7 +19,6 @@ from tests.methods.harness import IMAGES, recipe, set_up
     [
         ("simclr", {"neighbours"}),
         ("dino", {"neighbours", "attention", "patches"}),
-        ("data2vec", {"neighbours", "attention", "patches", "masks"}),
     ],
 )
 def test_what_is_drawn_of_a_method(name, drawn, tmp_path):
@@ -29,12 +29,13 @@ def test_what_is_drawn_of_a_method(name, drawn, tmp_path):
         paths = pictures.draw_pictures(run.method, model, extractor, source, None, 7, tmp_path)
     assert {path.name for path in paths} == {f"{name}-7.png" for name in drawn}
     for path in paths:
-        pixels = np.asarray(Image.open(path).convert("RGB"))
+        pixels = plt.imread(path)[..., :3]
         assert min(pixels.shape[:2]) > 200
-        assert pixels.std() > 10
+        assert pixels.std() > 0.04
 
 
-def test_ijepas_pictures_come_with_the_judgement(tmp_path):
+def test_ijepas_pictures_come_with_the_judgement(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles faster
     folder = f"--run={tmp_path}/run"
     run(tmp_path, "train.py", "--config=configs/digits/ijepa.py", folder, *SHORT, *LIGHT)
     words = ("--checkpoint=last", "--metrics=rankme", "--probe=", "--features_of=predictor", "--pictures")
@@ -43,6 +44,16 @@ def test_ijepas_pictures_come_with_the_judgement(tmp_path):
     assert "features: features_of predictor, pool as config.model" in output
     for name in ("neighbours", "attention", "patches", "masks"):
         assert (tmp_path / f"run/{name}-20.png").exists()
+
+
+def test_masks_of_both_kinds_are_drawn(tmp_path):
+    hidden = np.random.default_rng(0).random((3, 16)) < 0.5
+    images = np.random.default_rng(0).random((3, 8, 8, 1))
+    pictures._masks(hidden, 4, images, tmp_path / "a.png")
+    masks = draw_masks(jax.random.key(0), 3, MultiBlock(4, targets=2, min_keep=4))
+    pictures._masks(masks, 4, images, tmp_path / "b.png")
+    two, four = (plt.imread(tmp_path / f"{name}.png").shape[1] for name in "ab")
+    assert four > 1.9 * two
 
 
 def test_hidden_patches_are_plain_and_seen_ones_are_the_image():

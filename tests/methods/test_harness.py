@@ -14,7 +14,7 @@ def config(request):
     return recipe(request.param)
 
 
-THREE_MESHES = ("barlow_twins", "diet", "moco", "simclr", "swav", "vicreg")
+THREE_MESHES = ("barlow_twins", "data2vec", "diet", "dino", "ijepa", "moco", "simclr", "swav", "vicreg")
 
 
 def assert_equal(a, b):
@@ -29,7 +29,8 @@ def test_thirty_steps_lower_the_loss_and_move_every_parameter(config):
     run = set_up(config, 1)
     before = jax.device_get(run.state.params)
     state, losses = advance(run, run.state, 30)
-    early = 5 if config.method.get("queue") else 0  # a queue makes the task harder as it fills
+    # A queue makes the task harder as it fills, and so does a center that takes away what all scores have in common.
+    early = 5 if config.method.get("queue") or config.method.get("center_momentum") else 0
     assert np.mean(losses[-5:]) < np.mean(losses[early : early + 5])
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(state.params), strict=True
@@ -100,7 +101,7 @@ def test_one_two_and_four_devices_give_the_same_losses(config):
 
 def test_no_collective_stands_inside_a_branch_or_loop(config):
     """XLA orders collectives within one computation only: beside another's, two CPU devices can wait for each other."""
-    run = set_up(config, 2)
+    run = set_up(config, 2 if config.method.name in THREE_MESHES else 4)  # as compiled above
     state = run.state
     with jax.set_mesh(run.mesh):
         images, index, _ = run.batches.batch(0)

@@ -1,6 +1,7 @@
 """data2vec and I-JEPA against the official codes' numbers, at their edges, and what their features read."""
 
 import dataclasses
+import itertools
 import re
 from functools import partial
 
@@ -11,7 +12,7 @@ import pytest
 
 from configs import common
 from sslx.data.masks import MultiBlockMasks
-from sslx.data.views import Crop
+from sslx.data.views import Crop, plain_view, training_masks
 from sslx.methods import ijepa
 from sslx.methods.data2vec import build_targets, data2vec_loss
 from sslx.methods.ijepa import ijepa_loss
@@ -146,25 +147,19 @@ def test_the_teacher_follows_and_sees_the_whole_image(name):
 def test_features_read_the_network_that_is_named_and_the_masks_that_are_given(name):
     run = set_up(recipe(name), 1)
     state, _ = advance(run, run.state, 3)
-    images = jnp.asarray(IMAGES[:4] / 255, jnp.float32)
-    masks = jax.tree.map(lambda leaf: leaf[:4], _masks(run, 4))
+    images = plain_view(IMAGES[:4], run.method.views.crops[0])
+    masks = training_masks(jax.random.key(3), 4, run.method.views)
     networks = {"data2vec": ("student", "teacher"), "ijepa": ("context", "target", "predictor")}[name]
     seen = {}
     for network in networks:
         method = dataclasses.replace(run.method, features_of=network)
-        whole, masked = (method.features(state.params, state.extra, images, given) for given in (None, masks))
-        assert whole.embedding is None
-        assert whole.representation.shape == masked.representation.shape == (4, run.method.encoder.width)
-        assert not np.allclose(whole.representation, masked.representation, atol=1e-4)
-        seen[network] = np.asarray(whole.representation)
-    first, *others = seen.values()
-    assert not any(np.allclose(first, other, atol=1e-6) for other in others)
-
-
-def _masks(run, count):
-    from sslx.data.views import training_masks
-
-    return training_masks(jax.random.key(3), count, run.method.views)
+        for given in (masks, None) if network in ("student", "predictor") else (masks,):
+            features = jax.jit(method.features)(state.params, state.extra, images, given)
+            assert features.embedding is None
+            assert features.representation.shape == (4, run.method.encoder.width)
+            seen[network, given is None] = np.asarray(features.representation)
+    for one, two in itertools.combinations(seen.values(), 2):
+        assert not np.allclose(one, two, atol=1e-6)
 
 
 def test_mistakes_are_one_clear_line():
@@ -212,3 +207,19 @@ def test_masks_of_a_method_that_takes_none_are_refused():
         config.masks = common.multi_block()
     with pytest.raises(ValueError, match="config.masks is set, but simclr takes no masks"):
         set_up(config, 1)
+
+
+@pytest.mark.parametrize("name", ["data2vec", "dino", "ijepa"])
+def test_a_bfloat16_run_stays_finite_and_is_compiled_once(name):
+    config = recipe(name)
+    steps = 1000 if name == "ijepa" else 500
+    config.model.dtype, config.duration = "bfloat16", f"{steps} steps"
+    run = set_up(config, 1)
+    state, first = advance(run, run.state, 1)
+    compiled = run.inner._cache_size()
+    state, losses = advance(run, state, steps - 1)
+    assert np.isfinite(losses).all()
+    assert run.inner._cache_size() == compiled
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    assert np.mean(losses[-20:]) < first[0]
