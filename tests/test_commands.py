@@ -76,8 +76,10 @@ def test_eval_judges_every_checkpoint(finished, cache):
         assert 0.1 < line["knn"] <= 1
     assert (folder / "eval.md").read_text().count("\n|") == 14
     assert np.asarray(Image.open(folder / "eval.png")).std() > 10
-    output = run(cache, "eval.py", f"--run={folder}", "--checkpoint=last", "--metrics=rankme", "--probe=")
-    assert "20" in output
+    words = ("--checkpoint=last", "--metrics=rankme", "--probe=", "--pictures")
+    output = run(cache, "eval.py", f"--run={folder}", *words)
+    assert f"drawn of step 20: {folder}/neighbours-20.png" in output
+    assert np.asarray(Image.open(folder / "neighbours-20.png")).std() > 10
     assert "LiDAR" not in output
     assert len(records(folder / "eval.jsonl")) == 12
 

@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     """SimCLR's duration with another method, a small vision transformer and masks."""
     config = simclr.get_config()
     config.model = common.vit(
-        variant="vit_nano", patch=2, width=32, depth=2, pool="mean", positions="relative", init="beit", key_bias=False
+        variant="vit_nano", patch=2, width=32, depth=2, pool="mean", positions="relative", init="fan_in", key_bias=False
     )
     config.method = methods.data2vec(target_blocks=1, momentum=0.99, momentum_end=0.99)
     config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0)})

@@ -12,9 +12,11 @@ from configs.digits import simclr
 def get_config() -> ConfigDict:
     """SimCLR's duration with another method, a small vision transformer and masks."""
     config = simclr.get_config()
-    shape = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "ijepa"}
+    shape = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "fan_in"}
     config.model = common.vit(variant="vit_nano", patch=2, width=32, depth=2, **shape)
-    config.method = methods.ijepa(predictor_width=16, predictor_depth=2, predictor_heads=4, momentum=0.99)
+    config.method = methods.ijepa(
+        predictor_width=16, predictor_depth=2, predictor_heads=4, predictor_init="fan_in", momentum=0.99
+    )
     config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0)})
     config.masks = common.multi_block(targets=2, target_scale=(0.2, 0.3), min_keep=4)
     return config

@@ -24,7 +24,7 @@ from sslx.training.store import Store, open_store
 
 METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
 FULL = ("diet",)  # with the recipe's ResNet; the others with a small MLP, which compiles much faster
-TOKENS = ("data2vec", "dino", "ijepa")  # with a vision transformer of two blocks
+TOKENS = ("data2vec", "dino", "ijepa")  # with a vision transformer of one block
 # Beside each method's digits recipe: what else of it goes through the whole harness.
 VARIANTS = {
     "diet/blockwise": {"head": "blockwise", "block": 40, "projector": (16,), "normalise": True, "learn_scale": True},
@@ -71,7 +71,9 @@ def recipe(name: str) -> Any:
     with config.unlocked():
         config.flat = name not in FULL
     if name in TOKENS:
-        config.model.update(width=16, depth=2)
+        config.model.update(width=16, depth=1)
+        if name == "ijepa":
+            config.method.predictor_depth = 1
     config.batch_size, config.duration = 32, "30 steps"
     config.optimizer.warmup = "0 steps"
     if name.startswith("moco"):

@@ -6,7 +6,7 @@ import pytest
 
 from sslx.data.views import plain_view
 from sslx.training.checkpoint import Checkpoints
-from tests.methods.harness import IMAGES, METHODS, VARIANTS, advance, recipe, set_up
+from tests.methods.harness import IMAGES, METHODS, VARIANTS, advance, quick_compilation, recipe, set_up
 
 
 @pytest.fixture(params=[*METHODS, *VARIANTS])
@@ -88,11 +88,13 @@ def test_one_two_and_four_devices_give_the_same_losses(config):
         state, first = advance(run, run.state, 1)
         firsts.append(jax.device_get(state.optimizer))
         courses.append(first + advance(run, state, 19)[1])
+    # A teacher's temperature of 0.04 and batch norm of features that hardly differ enlarge rounding.
+    enlarged = 10 if config.method.name == "dino" else 1
     # After one step the optimizer's moments are the gradient, up to a factor.
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(firsts[0]) if leaf.ndim)
     for several in firsts[1:]:
         for x, y in zip(jax.tree.leaves(several), jax.tree.leaves(firsts[0]), strict=True):
-            np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6 * largest)
+            np.testing.assert_allclose(x, y, rtol=1e-3, atol=enlarged * 1e-6 * largest)
     # Rounding differs with the order of sums, and a ReLU at zero can turn either way: hence not 1e-6.
     for several in courses[1:]:
         np.testing.assert_allclose(several, courses[0], rtol=1e-3, atol=1e-4)
@@ -103,7 +105,7 @@ def test_no_collective_stands_inside_a_branch_or_loop(config):
     """XLA orders collectives within one computation only: beside another's, two CPU devices can wait for each other."""
     run = set_up(config, 2 if config.method.name in THREE_MESHES else 4)  # as compiled above
     state = run.state
-    with jax.set_mesh(run.mesh):
+    with jax.set_mesh(run.mesh), quick_compilation(run.flat):
         images, index, _ = run.batches.batch(0)
         if run.store:
             head = state.extra["head"] | run.store._fetch()[1]

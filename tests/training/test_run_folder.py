@@ -1,7 +1,7 @@
 import pytest
 
-from configs import common
-from sslx.training.run_folder import open_run, read_config
+from configs import common, methods
+from sslx.training.run_folder import choose_features, open_run, read_config
 
 DATA = {"train": {"count": 10, "hash": "abc"}, "test": None}
 
@@ -36,3 +36,18 @@ def test_what_is_no_run_is_said_with_the_runs_beside_it(tmp_path, config):
     open_run(tmp_path / "one", config, DATA)
     with pytest.raises(ValueError, match=r"two is no run folder.*Runs there: .*one"):
         read_config(tmp_path / "two")
+
+
+def test_what_the_features_are_read_from_can_be_chosen_after_training_where_there_is_a_choice():
+    config = common.get_config()
+    config.method = methods.ijepa()
+    assert choose_features(config, features_of=None, pool=None) == [
+        "features: features_of context, pool as config.model"
+    ]
+    said = choose_features(config, features_of="target", pool="mean")
+    assert said == ["features: features_of target, pool mean"]
+    assert (config.method.features_of, config.method.pool) == ("target", "mean")
+    config.method = methods.diet()
+    assert choose_features(config, features_of=None, pool=None) == []
+    with pytest.raises(ValueError, match=r"--pool=mean is not for diet: it has no config\.method\.pool"):
+        choose_features(config, features_of=None, pool="mean")
