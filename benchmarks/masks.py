@@ -98,7 +98,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=1024, help="images per call of sslx")
+    parser.add_argument("--batch", type=int, default=4096, help="images per call of sslx")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     mesh = parallel.start(batch_size=arguments.batch)

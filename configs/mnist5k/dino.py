@@ -5,9 +5,9 @@ python train.py --config=configs/mnist5k/dino.py
 Linear probe (lbfgs) 88.2 +- 0.7 %, kNN 80.7 +- 0.5 %, over 3 seeds, against 83.1 +- 4.2 and 84.5 +- 1.8
 untrained; the commands and all methods side by side stand in the README. Minutes on one CPU core.
 
-A healthy curve: the loss leaves ln 256 = 5.55 after some five epochs and falls from then on; the embedding's RankMe
-stays near 10. Without batch norm in the head (the official default), or with a teacher's temperature of 0.02, the
-embedding loses its rank within 200 steps, to a RankMe of 2 to 4, and the loss says nothing or looks better.
+A healthy curve: the loss leaves ln 256 = 5.55 within two epochs and falls from then on; the embedding's RankMe ends
+near 8, its LiDAR near 26. Without batch norm in the head (the official default), or with a teacher's temperature of
+0.02, the embedding loses its rank within 200 steps, to a RankMe of 2 to 4, and the loss says nothing or looks better.
 """
 
 from ml_collections import ConfigDict

@@ -6,8 +6,8 @@ Linear probe (lbfgs) 83.7 +- 0.6 %, kNN 76.6 +- 2.1 %, over 3 seeds, against 65.
 commands stand in the README. Six to eight minutes on one CPU core.
 
 A healthy curve: the loss falls to 0.12 in some six epochs, rises to 0.19 by epoch 24 as the targets grow richer
-(target_std from 0.5 to 0.9), and falls to 0.17 as the target encoder slows down. RankMe and kNN rise all the while, LiDAR
-falls. With init="ijepa", which is made for wide networks, the loss runs to 0.001 and RankMe to 1: a collapse.
+(target_std from 0.5 to 0.9), and falls to 0.17 as the target encoder slows down. RankMe and kNN rise all the while,
+LiDAR falls. With init="ijepa", which is made for wide networks, the loss runs to 0.001 and RankMe to 1: a collapse.
 """
 
 from ml_collections import ConfigDict
