@@ -221,8 +221,8 @@ MISTAKES = {
         r"8 x 8 pixels cannot be cut into patches of 3 x 3: choose --config\.model\.patch",
     ),
     "too few patches for the masks": (
-        ("--config=configs/digits/ijepa.py", "--config.masks.min_keep=12"),
-        r"config\.masks\.min_keep is 12, but on a grid of 4 x 4 patches",
+        ("--config=configs/digits/ijepa.py", "--config.masks.min_keep=17"),
+        r"config\.masks\.min_keep is 17, but on a grid of 4 x 4 patches",
     ),
     "large batch": ((RECIPE, "--config.batch_size=2000"), r"batch_size is 2000, but .* has 1437 images"),
     "odd batch": ((RECIPE, "--config.devices=3"), r"128 cannot be split evenly over 3 devices.*batch_size=126 or 129"),
