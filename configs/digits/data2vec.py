@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
         variant="vit_nano", patch=2, width=32, depth=2, pool="mean", positions="relative", init="fan_in", key_bias=False
     )
     config.method = methods.data2vec(target_blocks=1, momentum=0.99, momentum_end=0.99)
-    config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0)})
+    config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0, mean=(0.3,), std=(0.38,))})
     config.masks = common.block_wise(8, min_block=2)
     config.optimizer.clip_norm = 3.0
     return config

@@ -1,6 +1,8 @@
 """I-JEPA on the 1,437 digits of 8x8 pixels that scikit-learn ships.
 
 python train.py --config=configs/digits/ijepa.py
+
+Half a minute on 2 CPU cores. With pixels as they are and a momentum of 0.99 it collapses: loss 0.01, RankMe 1.4.
 """
 
 from ml_collections import ConfigDict
@@ -14,9 +16,7 @@ def get_config() -> ConfigDict:
     config = simclr.get_config()
     shape = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "fan_in"}
     config.model = common.vit(variant="vit_nano", patch=2, width=32, depth=2, **shape)
-    config.method = methods.ijepa(
-        predictor_width=16, predictor_depth=2, predictor_heads=4, predictor_init="fan_in", momentum=0.99
-    )
-    config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0)})
+    config.method = methods.ijepa(predictor_width=16, predictor_depth=2, predictor_heads=4, predictor_init="fan_in")
+    config.views = ConfigDict({"crop": common.crop(8, area=(0.6, 1.0), flip=0.0, mean=(0.3,), std=(0.38,))})
     config.masks = common.multi_block(targets=2, target_scale=(0.2, 0.3), min_keep=4)
     return config
