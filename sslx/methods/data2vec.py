@@ -52,8 +52,7 @@ def data2vec_loss(prediction: Array, target: Array, masked: Array | None = None,
     chex.assert_equal_shape([prediction, target])
     if beta <= 0:
         raise ValueError(f"beta is {beta}; it must be above 0, data2vec's is 2.")
-    distance = jnp.abs(prediction - jax.lax.stop_gradient(target))
-    each = jnp.where(distance < beta, distance * distance / (2 * beta), distance - beta / 2)
+    each = optax.huber_loss(prediction, jax.lax.stop_gradient(target), delta=beta) / beta
     if masked is None:
         return jnp.mean(each)
     # An empty selection has loss 0, not NaN.
@@ -84,8 +83,8 @@ class Method:
     @property
     def views(self) -> Views:
         """One crop of each image, and which of its patches are hidden."""
-        crops = one_view(self.crops).crops
-        return Views(crops, BlockWise(grid_of(self.encoder, crops[0].size, "data2vec"), **self.masks))
+        grid = grid_of(self.encoder, one_view(self.crops).crops[0].size, "data2vec")
+        return one_view(self.crops, BlockWise(grid, **self.masks))
 
     @property
     def regressor(self) -> Network:

@@ -97,6 +97,8 @@ class Method:
     def __post_init__(self) -> None:
         if self.features_of not in NETWORKS:
             raise ValueError(f"config.method.features_of is {self.features_of!r}; it takes {', '.join(NETWORKS)}.")
+        if self.pool and not self.encoder.patch:
+            raise ValueError(f"config.method.pool is {self.pool!r}, which is for vision transformers: leave it empty.")
 
     @property
     def views(self) -> Views:

@@ -46,11 +46,8 @@ def ijepa_loss(prediction: Array, target: Array, used: Array | None = None) -> A
     The target gets no gradient.
     """
     chex.assert_equal_shape([prediction, target])
-    distance = jnp.abs(prediction - heads.layer_norm(jax.lax.stop_gradient(target)))
-    each = jnp.where(distance < 1, distance * distance / 2, distance - 0.5)
-    if used is None:
-        return jnp.mean(each)
-    return jnp.sum(each * used[..., None]) / (jnp.sum(used) * each.shape[-1])
+    each = optax.huber_loss(prediction, heads.layer_norm(jax.lax.stop_gradient(target)))
+    return jnp.mean(each, where=None if used is None else used[..., None])
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Method:
         """I-JEPA's loss of the global batch."""
         (images,) = batch.views
         masks: Any = batch.masks
-        prediction = self._predict(params, params["encoder"], images, masks, train=True, key=key)
+        prediction = self._predict(params, images, masks, train=True, key=key)
         tokens, _ = self.encoder.apply(extra["teacher"], {}, images, train=False, returns="tokens")
         target = jax.vmap(lambda patches, chosen: patches[chosen])(tokens, masks.targets)
         loss = ijepa_loss(prediction, target, masks.targets_used)
@@ -133,7 +130,7 @@ class Method:
         """Pooled output of the network that `features_of` names, from the context patches; without masks, from all."""
         if self.features_of == "predictor":
             masks = self._whole(len(images)) if masks is None else masks
-            predicted = self._predict(params, params["encoder"], images, masks, train=False)
+            predicted = self._predict(params, images, masks, train=False)
             return Features(jnp.mean(predicted, axis=(1, 2), where=masks.targets_used[..., None]), None)
         encoder = self.encoder_params(params, extra)
         options: dict[str, Any] = {"pool": self.pool or None}
@@ -145,11 +142,10 @@ class Method:
         """The encoder that `features` reads."""
         return extra["teacher"] if self.features_of == "target" else params["encoder"]
 
-    def _predict(
-        self, params: Params, encoder: Params, images: Array, masks: MultiBlockMasks, *, train: bool, key: Any = None
-    ) -> Array:
+    def _predict(self, params: Params, images: Array, masks: MultiBlockMasks, *, train: bool, key: Any = None) -> Array:
         context = {"keep": masks.context, "used": masks.context_used}
-        tokens, _ = self.encoder.apply(encoder, {}, images, train=train, key=key, returns="tokens", **context)
+        options = {"train": train, "key": key, "returns": "tokens"} | context
+        tokens, _ = self.encoder.apply(params["encoder"], {}, images, **options)
         asked = {"context": masks.context, "used": masks.context_used}
         asked |= {"targets": masks.targets, "targets_used": masks.targets_used}
         return self.predictor.apply(params["predictor"], {}, tokens, train=train, **asked)[0]

@@ -61,9 +61,9 @@ def network(
     twice instead of storing what is inside. `width`, `depth`, `heads` 0: the variant's. Raises ValueError for a value
     that is not allowed.
     """
-    choices = {"variant": tuple(VARIANTS), "pool": POOLS, "positions": POSITIONS, "init": INITS}
+    choices = {"variant": tuple(VARIANTS), "positions": POSITIONS, "init": INITS}
     choices |= {"dtype": ("float32", "bfloat16")}
-    given = {"variant": variant, "pool": pool, "positions": positions, "init": init, "dtype": dtype}
+    given = {"variant": variant, "positions": positions, "init": init, "dtype": dtype}
     for name, allowed in choices.items():
         if given[name] not in allowed:
             raise ValueError(f"config.model.{name} is {given[name]!r}; it takes {', '.join(allowed)}.")
@@ -91,10 +91,17 @@ def _check(patch: int, width: int, heads: int, depth: int, drop_path: float, poo
         raise ValueError(
             f"config.model.drop_path is {drop_path}; a probability below 1 is allowed, usual are 0 to 0.3."
         )
+    _check_pool(pool, class_token, depth)
+
+
+def _check_pool(pool: str, class_token: bool, depth: int) -> None:
+    """Of the model or, after training, of what is read from it."""
+    if pool not in POOLS:
+        raise ValueError(f"pool is {pool!r}; it takes {', '.join(POOLS)}.")
     if "class" in pool and not class_token:
-        raise ValueError(f"config.model.pool is {pool!r}, but .class_token is False: use --config.model.pool=mean.")
+        raise ValueError(f"pool is {pool!r}, but config.model.class_token is False: use mean.")
     if pool == "class4" and depth < 4:
-        raise ValueError(f"config.model.pool is 'class4', but the network has {depth} blocks: use class.")
+        raise ValueError(f"pool is 'class4', but the network has {depth} blocks: use class.")
 
 
 def rules(init: str, depth: int, layer_scale: float, head_width: int) -> initialise.Rules:
@@ -186,7 +193,9 @@ class VisionTransformer(nn.Module):
             return jnp.stack(layers)[:, :, first:]
         if returns == "tokens":
             return norm(x)[:, first:]
-        return _pool(pool or self.pool, layers, norm, first, used)
+        pool = pool or self.pool
+        _check_pool(pool, self.class_token, self.depth)
+        return _pool(pool, layers, norm, first, used)
 
     def _with_positions(self, x: jax.Array, grid: int, keep: jax.Array | None) -> jax.Array:
         """Positions added, and the class token in front."""

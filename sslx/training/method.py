@@ -76,8 +76,9 @@ def load_method(config: Any, num_images: int) -> Method:
     """
     fields = dict(config.method)
     module = _import_method(fields.pop("name"))
+    encoder = build(**config.model)
     given: dict[str, Callable[[], Any]] = {
-        "encoder": lambda: build(**config.model),
+        "encoder": lambda: encoder,
         "crops": lambda: {name: Crop(**recipe) for name, recipe in config.get("views", {}).items()},
         "masks": lambda: dict(config.get("masks", {})),
         "num_images": lambda: num_images,
@@ -91,9 +92,8 @@ def load_method(config: Any, num_images: int) -> Method:
     if "masks" in config and "masks" not in parameters:
         raise ValueError(f"config.masks is set, but {config.method.name} takes no masks: leave it out of the recipe.")
     method: Method = module.Method(**{name: given[name]() for name in parameters if name in given}, **fields)
-    patch = build(**config.model).patch
     for crop in method.views.crops:  # asked for here, so that a mistake in them comes before a run's folder is made
-        patches_per_side(crop.size, patch or 1)
+        patches_per_side(crop.size, encoder.patch or 1)
     return method
 
 

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import common
 from sslx.methods.dino import dino_loss, prototype_scores, update_center
 from sslx.models import heads
+from sslx.training.method import load_method
 from sslx.training.schedules import epoch_linspace
 from tests.methods.golden import PRECISIONS, assert_close, load
 from tests.methods.harness import advance, recipe, set_up
@@ -90,6 +92,10 @@ def test_mistakes_are_one_clear_line():
         dino_loss(scores, scores, scores[0, 0], student_temperature=0.1, teacher_temperature=0.0)
     with pytest.raises(ValueError, match="two crops or more"):
         dino_loss(scores[:1], scores, scores[0, 0], student_temperature=0.1, teacher_temperature=0.04)
+    config = recipe("dino")
+    config.method.pool, config.model = "class4", common.get_config().model
+    with pytest.raises(ValueError, match="pool is 'class4', which is for vision transformers"):
+        load_method(config, 100)
     config = recipe("dino")
     config.method.features_of = "both"
     with pytest.raises(ValueError, match="features_of is 'both'; it takes teacher, student"):

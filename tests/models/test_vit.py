@@ -207,10 +207,10 @@ def test_three_initialisations_that_go_by_one_name():
     ("fields", "message"),
     [
         ({"variant": "vit_huge"}, "config.model.variant is 'vit_huge'; it takes vit_nano, vit_tiny"),
-        ({"pool": "max"}, "config.model.pool is 'max'; it takes class, mean"),
+        ({"pool": "max"}, "pool is 'max'; it takes class, mean"),
         ({"heads": 3}, "the heads share the width evenly"),
         ({"drop_path": 1.0}, "drop_path is 1.0; a probability below 1"),
-        ({"class_token": False}, "pool is 'class', but .class_token is False: use --config.model.pool=mean"),
+        ({"class_token": False}, "pool is 'class', but config.model.class_token is False: use mean"),
         ({"pool": "class4"}, "pool is 'class4', but the network has 2 blocks"),
         ({"patch": 5}, r"Views of 16 x 16 pixels cannot be cut into patches of 5 x 5"),
         ({"positions": "sincos", "width": 18}, r"The width is 18; .* a multiple of 4"),
@@ -219,3 +219,10 @@ def test_three_initialisations_that_go_by_one_name():
 def test_mistakes_are_one_clear_line(fields, message):
     with pytest.raises(ValueError, match=message):
         vit.network(**SMALL | fields).init(jax.random.key(0), (1, 16, 16, 3))
+
+
+def test_a_pool_that_the_network_has_not_is_refused_after_training_too():
+    _, params, run = build(**IJEPA)
+    for pool, message in (("max", "pool is 'max'; it takes class, mean"), ("class", "class_token is False: use mean")):
+        with pytest.raises(ValueError, match=message):
+            run(params, IMAGES, pool=pool)
