@@ -1,5 +1,7 @@
 """DINO against the official code's numbers: loss, center, head, temperature; and what a step keeps."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,10 @@ import pytest
 from configs import common
 from sslx.methods.dino import dino_loss, prototype_scores, update_center
 from sslx.models import heads
-from sslx.training.method import load_method
+from sslx.training.method import Batch, load_method
 from sslx.training.schedules import epoch_linspace
 from tests.methods.golden import PRECISIONS, assert_close, load
-from tests.methods.harness import advance, recipe, set_up
+from tests.methods.harness import advance, quick_compilation, recipe, set_up
 
 CASES = {"a": (4, 3, (0.04, 0.07, 3, 6), (0, 1, 2)), "b": (2, 4, (0.04, 0.04, 0, 4), (0, 0, 1))}
 
@@ -102,7 +104,7 @@ def test_mistakes_are_one_clear_line():
         set_up(config, 1)
 
 
-def test_a_step_uses_the_old_center_and_moves_teacher_and_center():
+def test_a_step_moves_teacher_and_center_and_waits_with_the_last_layer():
     run = set_up(recipe("dino"), 1)
     start = jax.device_get(run.state)
     jax.tree.map(np.testing.assert_array_equal, start.params, start.extra["teacher"]["params"])
@@ -119,3 +121,18 @@ def test_a_step_uses_the_old_center_and_moves_teacher_and_center():
     after = state.extra["teacher"]["params"]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), after, expected)
     assert not np.array_equal(state.extra["center"], before["center"])
+
+
+def test_the_loss_reads_the_center_before_this_batch_has_moved_it():
+    run = set_up(recipe("dino"), 1)
+    rng = np.random.default_rng(0)
+    views = tuple(rng.random((16, crop.size, crop.size, 1), np.float32) for crop in run.method.views.crops)
+    found = {}
+    for momentum in (0.9, 0.0):
+        method = dataclasses.replace(run.method, center_momentum=momentum)
+        with quick_compilation():
+            given = run.state.params, run.state.extra, Batch(views, np.arange(16)), jax.random.key(0), 0
+            loss, (extra, _) = jax.jit(method.loss)(*given)
+        found[momentum] = float(loss), np.asarray(extra["center"])
+    assert found[0.9][0] == pytest.approx(found[0.0][0], rel=1e-6)
+    np.testing.assert_allclose(found[0.9][1], 0.1 * found[0.0][1], rtol=1e-4, atol=1e-7)
