@@ -63,8 +63,9 @@ def main() -> None:
     settings = read_settings(config)
     settings.check()
     mesh = parallel.start()
-    train, test = sources.load(config.data)
-    if not has_labels(train, test):
+    data = sources.load(config.data)
+    train = data.train
+    if not has_labels(data):
         print("note: no labels or no test split, so no kNN and no linear probe")
     method = load_method(config, len(train.images))
     size = method.views.crops[0].size
@@ -74,22 +75,22 @@ def main() -> None:
     with jax.set_mesh(mesh):
         checkpoints = Checkpoints(folder / "checkpoints")
         extractor = Extractor(method, mesh, config.evaluation.batch_size)
-        pixels = judge_pixels(train, test, settings)
+        pixels = judge_pixels(data, settings)
         for step in chosen(checkpoints.steps(), folder):
             try:
                 model = checkpoints.restore_model(step, like)
             except ValueError as error:
                 print(f"warning: {error}; left out")
                 continue
-            verdicts.append(judge(step, model, extractor, train, test, settings))
+            verdicts.append(judge(step, model, extractor, data, settings))
             print(f"judged step {step}", flush=True)
         if not verdicts:
             raise ValueError(f"No checkpoint of {folder} can be read.")
-        report(folder, verdicts, pixels, settings, describe(settings, train, test) + of)
+        report(folder, verdicts, pixels, settings, describe(settings, data) + of)
         if PICTURES.value:
             from sslx.evaluation.pictures import draw_pictures
 
-            paths = draw_pictures(method, model, extractor, train, test, verdicts[-1].step, folder)
+            paths = draw_pictures(method, model, extractor, train, data.test, verdicts[-1].step, folder)
             print(f"drawn of step {verdicts[-1].step}: {', '.join(map(str, paths))}")
 
 

@@ -73,14 +73,14 @@ def main() -> int:
 
 def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
     """Data, method, optimizer and the newest checkpoint, if there is one."""
-    data, test = sources.load(config.data)
+    data, probe, test = splits = sources.load(config.data)
     count, batch_size = len(data.images), config.batch_size
     epoch = steps_per_epoch(count, batch_size)
     durations = Durations(config.duration, epoch, batch_size)
     rate = learning_rate(config.optimizer, durations)
     method = load_method(config, count)
     optimizer = make_optimizer(config.optimizer, durations)
-    open_run(folder, config, {"train": data.facts, "test": test.facts if test else None})
+    open_run(folder, config, splits.facts())
     print(f"data: {data.facts['name']}, {count} images of {data.facts['shape']}, hash {data.facts['hash']}")
     print(
         f"run: {folder}, {durations.total} steps of {batch_size} images; {epoch} an epoch, the incomplete batch dropped"
@@ -95,10 +95,11 @@ def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
         lambda: parallel.place(init_state(method, optimizer, jax.random.key(config.seed), shape), mesh)
     )
     print("\n".join(describe_decay(state.params, config.optimizer)))
-    batches = Input(data.images, config.seed, batch_size, mesh, resident_bytes=config.data.resident_gib * 2**30)
+    resident = config.data.resident_gib * 2**30
+    batches = Input(data.images, config.seed, batch_size, mesh, resident_bytes=resident, workers=config.data.workers)
     step = make_step(method, optimizer, rate, config.seed, resident=batches.resident)
     step = store.around(step) if store else step
-    monitor = Monitor(config.monitor, Extractor(method, mesh, config.evaluation.batch_size), data, test, config.seed)
+    monitor = Monitor(config.monitor, Extractor(method, mesh, config.evaluation.batch_size), splits, config.seed)
     log = Log(folder, step=int(state.step), tensorboard=config.log.tensorboard)
     return Run(config, folder, durations, batches, step, monitor, checkpoints, log), state
 

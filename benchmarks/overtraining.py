@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
     folder = Path(RUN.value)
     config = read_config(folder)
     mesh = parallel.start()
-    train, test = sources.load(config.data)
+    train, _, test = sources.load(config.data)
     method = load_method(config, len(train.images))
     size = method.views.crops[0].size
     params, extra = method.init(jax.random.key(0), (1, size, size, train.images.shape[-1]))

@@ -15,14 +15,19 @@ def get_config() -> ConfigDict:
     config.devices = 0  # 0: all accelerators; on CPU one device per core
 
     config.data = ConfigDict()
-    config.data.name = "digits"  # digits, mnist5k, fashion_mnist, any prepared TFDS data set, or folder:PATH
+    # python -m sslx.data.prepare --list has the names; or folder:PATH, npz:FILE, array_record:PATH
+    config.data.name = "digits"
     config.data.dir = ""  # where TFDS keeps its data; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
-    config.data.train_split = "train"
-    config.data.test_split = ""  # empty: test, else validation, else none
+    config.data.cache = ""  # where decoded images are kept; empty: sslx_decoded in `dir`
+    config.data.train_split = ""  # of TFDS's splits, with its slicing: train[:90%]; empty: the data set's own, or train
+    config.data.probe_split = ""  # what probes learn from; empty: the data set's own, or what pretrains
+    config.data.test_split = ""  # empty: the data set's own, or test, else validation, else none
     config.data.image_size = 0  # pixels of the stored square image; 0: as it is (all images of one size)
-    config.data.channels = 3  # of a folder's images: 3 colour, 1 gray
-    config.data.on_corrupt = "refuse"  # an unreadable file in a folder: refuse or skip
-    config.data.resident_gib = 2.0  # a training split up to this size lives in device memory
+    config.data.channels = 3  # of image files: 3 colour, 1 gray
+    config.data.on_corrupt = "refuse"  # an unreadable image: refuse or skip
+    config.data.resident_gib = 2.0  # a training split up to this size, decoded, lives in device memory
+    config.data.decoded_gib = 100.0  # up to this size a split is kept decoded on disk; above, decoded as it is used
+    config.data.workers = 0  # of that decoding: 0 threads, above 0 so many processes
 
     config.model = ConfigDict()
     config.model.name = "resnet"

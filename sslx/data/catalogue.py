@@ -1,109 +1,178 @@
-"""TFDS data sets by name: those of `builders.py`, prepared on first use, and whatever else TFDS finds prepared."""
+"""TFDS data sets by name: those of `official.py`, small ones prepared on first use, and whatever else is prepared."""
 
 import difflib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from sslx.data.dataset import DataSet
+from sslx.data.sources import Split, Splits, cache_dir, data_dir
 
-from sslx.data.sources import Split, data_dir
-
-BUILT_IN = ("digits", "mnist5k", "fashion_mnist")
-
-
-def splits(config: Any) -> tuple[Split, Split | None]:
-    """The training and test split of the TFDS data set `config.data.name`; TFDS's slicing, train[:90%], works."""
-    prepared = _prepared(config)
-    known = prepared["splits"]
-    test = config.test_split or next((name for name in ("test", "validation") if name in known), "")
-    for field, split in (("train_split", config.train_split), ("test_split", test)):
-        if split and split.split("[")[0].split("+")[0] not in known:
-            raise ValueError(
-                f"{config.name} has no split {split!r}. Set --config.data.{field} to one of: {', '.join(known)}."
-            )
-    return _split(config, prepared, config.train_split), _split(config, prepared, test) if test else None
+SMALL = 100e6  # bytes of records; what has all its archives and is smaller needs no command of its own
 
 
-def _split(config: Any, prepared: dict[str, Any], split: str) -> Split:
-    identity = f"{config.name}|{prepared['version']}|{split}"
-    builder = None
+def splits(config: Any) -> Splits:
+    """The splits of `config.data.name`, a data set of `official.py` or of TFDS; ValueError if it is not prepared."""
+    from sslx.data.official import DATA_SETS
 
-    def source() -> Any:
-        nonlocal builder
-        builder = builder or _builder(config)
-        return builder.as_data_source(split)
+    official = DATA_SETS.get(config.name)
+    return _splits(config, _noted(config, lambda: _builder(config, official), config.name), official)
 
-    def decode() -> Iterator[tuple[np.ndarray | str, int]]:
-        from sslx.data.folder import square
 
-        for example in source():
-            yield square(np.asarray(example["image"]), config.image_size), int(example.get("label", -1))
+def prepared_splits(config: Any, folder: Path) -> Splits:
+    """The splits of a folder that TFDS has prepared, as `config.data` asks for them."""
+    import tensorflow_datasets as tfds
 
-    return Split(
-        f"{config.name}/{split}", identity, prepared["splits"].get(split) or len(source()), prepared["classes"], decode
+    return _splits(config, _noted(config, lambda: tfds.builder_from_directory(folder), str(folder.resolve())), None)
+
+
+def _splits(config: Any, facts: dict[str, Any], official: DataSet | None) -> Splits:
+    known = facts["splits"]
+    default = next((name for name in ("test", "validation") if name in known), "")
+    train = config.train_split or (official.train if official else "train")
+    test = config.test_split or (official.test if official else default)
+    probe = config.probe_split or (official.probe if official and not config.train_split else train)
+    for field, expression in (("train_split", train), ("probe_split", probe), ("test_split", test)):
+        for part in filter(None, expression.split("+")):
+            if part.split("[")[0] not in known:
+                raise ValueError(
+                    f"{config.name} has no split {part!r}. Set --config.data.{field} to one of: {', '.join(known)}."
+                )
+    return Splits(
+        _split(config, facts, train),
+        _split(config, facts, probe) if probe != train else None,
+        _split(config, facts, test) if test else None,
     )
 
 
-def _prepared(config: Any) -> dict[str, Any]:
-    """Version, split sizes and class names; from a note on disk if there is one, as importing TFDS takes long."""
-    note = data_dir(config) / "sslx_decoded" / f"{config.name.replace('/', '_').replace(':', '_')}.json"
-    if note.exists() and (facts := json.loads(note.read_text())) and Path(facts["folder"]).exists():
-        return facts
-    builder = _builder(config)
-    label = dict(builder.info.features).get("label")
-    facts = {
-        "version": str(builder.version),
-        "folder": str(builder.data_dir),
-        "splits": {name: info.num_examples for name, info in builder.info.splits.items()},
-        "classes": list(label.names) if label is not None and hasattr(label, "names") else None,
-    }
-    note.parent.mkdir(parents=True, exist_ok=True)
-    temporary = note.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(facts, indent=1))
-    temporary.replace(note)
+def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
+    source: Any = None
+
+    def example(number: int) -> dict[str, Any]:
+        nonlocal source
+        if source is None:
+            source = _open(facts, expression)
+        return source[number]
+
+    def read(number: int) -> tuple[bytes, int]:
+        record = example(number)
+        return record["image"], int(record.get("label", -1))
+
+    def where(number: int) -> str:
+        name = example(number).get("file_name", b"")
+        return f"record {number} of {config.name}/{expression}" + (f" ({name.decode()})" if name else "")
+
+    identity = f"{facts['identity']}|{expression}"
+    size = facts["splits"].get(expression) or len(_open(facts, expression))
+    return Split(f"{config.name}/{expression}", identity, size, facts["classes"], facts["channels"], read, where)
+
+
+def _open(facts: dict[str, Any], expression: str) -> Any:
+    """TFDS's random access to the records of a split, with images still encoded."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(facts["folder"])
+    encoded = {name: tfds.decode.SkipDecoding() for name in facts["images"]}
+    try:
+        return builder.as_data_source(expression, decoders=encoded)
+    except Exception as error:  # TFDS's own, the reader's, or the file system's
+        raise ValueError(
+            f"{facts['folder']} cannot be read ({str(error).splitlines()[0]}). "
+            "If files are missing, delete the folder and prepare it again."
+        ) from error
+
+
+def _noted(config: Any, find: Any, name: str) -> dict[str, Any]:
+    """Split sizes, class names and more; from a note on disk if there is one, as importing TFDS takes long."""
+    note = cache_dir(config) / f"{name.replace('/', '_').replace(':', '_')}.json"
+    if note.exists():
+        facts = json.loads(note.read_text())
+        if facts.get("stamp") == _stamp(Path(facts["folder"])):
+            return facts
+    facts = _facts(find())
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        temporary = note.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(facts, indent=1))
+        temporary.replace(note)
+    except OSError:
+        pass  # only slower the next time
     return facts
 
 
-def _builder(config: Any) -> Any:
+def _stamp(folder: Path) -> int:
+    info = folder / "dataset_info.json"
+    return info.stat().st_mtime_ns if info.exists() else 0
+
+
+def _facts(builder: Any) -> dict[str, Any]:
+    import tensorflow_datasets as tfds
+
+    features = dict(builder.info.features)
+    images = [name for name, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    if "image" not in images:
+        raise ValueError(f"{builder.name} has no feature 'image': it has {', '.join(features)}.")
+    folder, splits = Path(builder.data_dir), builder.info.splits.values()
+    return {
+        "identity": f"{builder.info.full_name}|{[(info.name, info.num_examples, info.num_bytes) for info in splits]}",
+        "folder": str(folder),
+        "stamp": _stamp(folder),
+        "splits": {info.name: info.num_examples for info in splits},
+        "classes": list(getattr(features.get("label"), "names", [])) or None,
+        "channels": 1 if features["image"].shape[-1] == 1 else 3,
+        "images": images,
+    }
+
+
+def _builder(config: Any, official: DataSet | None) -> Any:
     """A prepared TFDS builder; raises ValueError with the way out when there is none."""
     import tensorflow_datasets as tfds
 
-    from sslx.data import builders
-
     root = data_dir(config)
-    own = {"digits": builders.Digits, "mnist5k": builders.Mnist5k, "fashion_mnist": builders.FashionMnist}
-    if config.name in own:
-        builder = own[config.name](data_dir=root, file_format="array_record")
-        if builder.info.splits:
-            return builder
-        # The versions here begin with 1, that of TFDS's own fashion_mnist with 3.
-        for facts in sorted(root.glob(f"{config.name}/[2-9]*/dataset_info.json")):
-            prepared = tfds.builder_from_directory(facts.parent)
-            if prepared.info.file_format.value == "array_record":
-                return prepared
-        print(f"preparing {config.name} in {root}, once")
-        tfds.disable_progress_bar()
-        builder.download_and_prepare()
+    if official is None:
+        return _tfds_builder(config, root)
+    from sslx.data.archives import locate_all
+    from sslx.data.builders import records_builder
+
+    builder = records_builder(official, root)
+    if builder.info.splits:
         return builder
+    # Prepared by TFDS's own builder of that name, which has other versions and perhaps configurations.
+    for info in sorted(root.glob(f"{official.name}/**/dataset_info.json")):
+        prepared = tfds.builder_from_directory(info.parent)
+        if prepared.info.file_format.value == "array_record":
+            return prepared
+    if official.disk > SMALL or (official.archives and not locate_all(official, root)):
+        raise ValueError(
+            f"{official.name} is not prepared in {root}. Prepare it once: python -m sslx.data.prepare {official.name}"
+        )
+    from sslx.data.prepare import prepare
+
+    prepare(official, root)
+    return records_builder(official, root)
+
+
+def _tfds_builder(config: Any, root: Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    from sslx.data.official import DATA_SETS
+
     catalogue = tfds.list_builders(with_community_datasets=False)
     name = config.name.split("/")[0].split(":")[0]
     try:
         builder = tfds.builder(config.name, data_dir=root)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        close = difflib.get_close_matches(name, [*BUILT_IN, *catalogue], n=1)
+        close = difflib.get_close_matches(name.lower(), [*DATA_SETS, *catalogue], n=1)
         hint = f" Did you mean {close[0]!r}?" if close and close[0] != name else ""
         reason = "" if name not in catalogue else f" TFDS says: {str(error).splitlines()[0]}"
         raise ValueError(
             f"There is no data set {config.name!r} in TFDS or in {root}.{hint}{reason} "
-            f"Without a download: {', '.join(BUILT_IN)}, or your own images: --config.data.name=folder:PATH"
+            "See python -m sslx.data.prepare --list, or bring your own images: --config.data.name=folder:PATH"
         ) from error
     if not builder.info.splits or builder.info.file_format.value != "array_record":
         raise ValueError(
-            f"{config.name} is not prepared as array_record in {root}. Prepare it once: pip install tensorflow-cpu, "
-            f"then python -c \"import tensorflow_datasets as tfds; tfds.builder('{config.name}', data_dir='{root}', "
-            "file_format='array_record').download_and_prepare()\""
+            f"{config.name} is not prepared as array_record in {root}. "
+            f"Prepare it once: python -m sslx.data.prepare {config.name}"
         )
     return builder

@@ -6,7 +6,7 @@ import numpy as np
 
 from metrics import label_free, singular_values
 from metrics.label_free import METRICS, VIEWS, entries
-from sslx.data.sources import Source
+from sslx.data.sources import Source, Sources
 from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
 from sslx.evaluation.linear_probe import PROTOCOLS, linear_probe
@@ -16,6 +16,7 @@ LABEL_FREE = tuple(METRICS)
 DEFAULT = ("lidar", "rankme", "feature_std")
 PROBES = ("linear", "knn")
 LAYERS = ("representation", "embedding")
+PIXELS_BYTES = 8 * 2**30  # of raw pixels in float32; the probes need them all at once
 
 
 class Settings(NamedTuple):
@@ -56,26 +57,24 @@ class Verdict(NamedTuple):
     details: dict[str, Any]  # what the probe selected
 
 
-def judge(
-    step: int, model: Model, extractor: Extractor, train: Source, test: Source | None, settings: Settings
-) -> Verdict:
+def judge(step: int, model: Model, extractor: Extractor, data: Sources, settings: Settings) -> Verdict:
     """Measure `model`; probes are left out where there are no labels or no test split."""
     values: dict[str, float] = {}
     details: dict[str, Any] = {}
-    drawn = draw(train, settings.images, settings.seed)
+    drawn = draw(data.train, settings.images, settings.seed)
     plain = extractor.plain(model, drawn)
     views = None
     if settings.reads_views():
-        images = draw(train, settings.lidar_images, settings.seed)
+        images = draw(data.train, settings.lidar_images, settings.seed)
         views = extractor.views(model, images, settings.lidar_views, settings.seed)
     measured = {layer: _measure(plain, views, layer, settings) for layer in LAYERS}
     for metric in settings.metrics:
         for name in entries(metric):
             values |= {f"{name}/{layer}": found[name] for layer, found in measured.items() if found}
-    if has_labels(train, test) and settings.probes:
-        assert test is not None
-        split = [np.asarray(extractor.plain(model, source.images).representation) for source in (train, test)]
-        values |= probe(split[0], train.labels, split[1], test.labels, settings, details)
+    if has_labels(data) and settings.probes:
+        assert data.test is not None
+        split = [np.asarray(extractor.plain(model, source.images).representation) for source in (data.probe, data.test)]
+        values |= probe(split[0], data.probe.labels, split[1], data.test.labels, settings, details)
     return Verdict(step, values, singular_values(plain.representation), details)
 
 
@@ -91,13 +90,19 @@ def _measure(plain: Features, views: Features | None, layer: str, settings: Sett
     return values
 
 
-def judge_pixels(train: Source, test: Source | None, settings: Settings) -> dict[str, float]:
-    """The same probes on raw pixels in [0, 1]: what an encoder has to beat."""
-    if not has_labels(train, test) or not settings.probes:
+def judge_pixels(data: Sources, settings: Settings) -> dict[str, float]:
+    """The same probes on raw pixels in [0, 1]: what an encoder has to beat. Left out, with a note, where too large."""
+    if not has_labels(data) or not settings.probes:
         return {}
-    assert test is not None
-    split = [np.asarray(source.images, np.float32).reshape(len(source.images), -1) / 255 for source in (train, test)]
-    return probe(split[0], train.labels, split[1], test.labels, settings, {})
+    assert data.test is not None
+    if (size := 4 * data.probe.images.nbytes) > PIXELS_BYTES:
+        print(f"note: raw pixels as features would take {size / 2**30:.0f} GiB, so they are not judged")
+        return {}
+    split = [
+        np.asarray(source.images[:], np.float32).reshape(len(source.images), -1) / 255
+        for source in (data.probe, data.test)
+    ]
+    return probe(split[0], data.probe.labels, split[1], data.test.labels, settings, {})
 
 
 def probe(
@@ -123,9 +128,9 @@ def probe(
     return values
 
 
-def has_labels(train: Source, test: Source | None) -> bool:
+def has_labels(data: Sources) -> bool:
     """Whether probes are possible."""
-    return train.labels is not None and test is not None and test.labels is not None
+    return data.probe.labels is not None and data.test is not None and data.test.labels is not None
 
 
 def draw(source: Source, count: int, seed: int) -> np.ndarray:
@@ -134,10 +139,10 @@ def draw(source: Source, count: int, seed: int) -> np.ndarray:
     return np.asarray(source.images[np.sort(chosen)])
 
 
-def describe(settings: Settings, train: Source, test: Source | None) -> list[str]:
+def describe(settings: Settings, data: Sources) -> list[str]:
     """What stands beside the numbers: layer, n, q, constants, protocol and split of each."""
-    count, few = (min(n, len(train.images)) for n in (settings.images, settings.lidar_images))
-    name = train.facts["name"]
+    count, few = (min(n, len(data.train.images)) for n in (settings.images, settings.lidar_images))
+    name = data.train.facts["name"]
     lines = {
         "lidar": f"LiDAR: n = {few} images of {name}, q = {settings.lidar_views} views by the method's own recipe, "
         "delta 1e-4, eps 1e-7, denominators n-1 and n(q-1)",
@@ -148,12 +153,14 @@ def describe(settings: Settings, train: Source, test: Source | None) -> list[str
         said_others = "their defaults in metrics/ and at most 4,096 rows for pairs"
         lines["others"] = f"{', '.join(others)}: the same images or views, {said_others}"
     said = [line for metric, line in lines.items() if metric in (*settings.metrics, "others")]
-    if has_labels(train, test) and settings.probes:
-        assert test is not None
-        split = f"{name} ({len(train.images)}) to {test.facts['name']} ({len(test.images)}), no augmentation"
+    if has_labels(data) and settings.probes:
+        taught, asked = (
+            f"{source.facts['name']} ({len(source.images)})" for source in (data.probe, data.test) if source
+        )
+        split = f"{taught} to {asked}, no augmentation"
         if "knn" in settings.probes:
             said.append(
-                f"kNN: representation, k = {min(20, len(train.images))}, cosine, weights exp(s / 0.07); {split}"
+                f"kNN: representation, k = {min(20, len(data.probe.images))}, cosine, weights exp(s / 0.07); {split}"
             )
         if "linear" in settings.probes:
             said.append(

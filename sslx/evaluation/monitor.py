@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from metrics import feature_std, lidar, rankme
-from sslx.data.sources import Source
+from sslx.data.sources import Sources
 from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
 
@@ -21,20 +21,22 @@ SETTLED = 100  # steps until the averages of batch norm have forgotten their sta
 class Monitor:
     """The same images, views and metrics every time, so that the values of a run can be compared."""
 
-    def __init__(self, config: Any, extractor: Extractor, train: Source, test: Source | None, seed: int) -> None:
+    def __init__(self, config: Any, extractor: Extractor, data: Sources, seed: int) -> None:
         """`config` is `config.monitor`; the images are drawn once with `seed`. Raises ValueError as `check_lidar`."""
         check_lidar(config.lidar_images, config.lidar_views, "config.monitor.lidar_images, config.monitor.lidar_views")
+        train, probe, test = data
         generator = np.random.default_rng([seed, 1])
         self._config, self._extractor, self._seed = config, extractor, seed
         chosen = generator.permutation(len(train.images))
         self._plain, self._varied = (_take(train.images, chosen[:n]) for n in (config.images, config.lidar_images))
-        self._labels = self._test = None
-        if train.labels is not None and test and test.labels is not None:
+        self._labels = self._test = self._taught = None
+        if probe.labels is not None and test and test.labels is not None:
             asked = generator.permutation(len(test.images))[: config.images]
-            self._labels, self._test = (
-                train.labels[chosen[: config.images]],
-                (_take(test.images, asked), test.labels[asked]),
-            )
+            self._test = _take(test.images, asked), test.labels[asked]
+            if probe is not train:
+                chosen = generator.permutation(len(probe.images))
+                self._taught = _take(probe.images, chosen[: config.images])
+            self._labels = probe.labels[chosen[: config.images]]
 
     def __call__(self, model: Model) -> dict[str, float]:
         """The metrics of `model`, by name, with `monitor_seconds`: what they cost."""
@@ -52,8 +54,9 @@ class Monitor:
         if self._labels is not None and self._test is not None:
             images, labels = self._test
             queries = self._extractor.plain(model, images).representation
+            taught = features if self._taught is None else self._extractor.plain(model, self._taught)
             k = min(20, len(self._labels))
-            values["knn"] = knn_accuracy(features.representation, self._labels, queries, labels, k=k)
+            values["knn"] = knn_accuracy(taught.representation, self._labels, queries, labels, k=k)
         return values | {"monitor_seconds": time.perf_counter() - started}
 
     def look(self, step: int, model: Model, log: Any) -> dict[str, float]:

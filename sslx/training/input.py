@@ -1,8 +1,12 @@
-"""Batches for the training step: from device memory where the data set fits, else gathered on the host in advance."""
+"""Batches for the training step: from device memory where the data set fits, else made on the host in advance.
+
+There, images are taken from a mapped file, or decoded where they are not kept decoded; each process makes its own rows.
+"""
 
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +14,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sslx.data.order import order
-from sslx.training.parallel import replicate, split_batch
+from sslx.data.stream import Batches, Streamed, in_processes
+from sslx.training.parallel import own_rows, replicate, split_batch
 
 AHEAD = 2  # batches in preparation while a step runs
 
@@ -18,14 +23,17 @@ AHEAD = 2  # batches in preparation while a step runs
 class Input:
     """Serves step `k` the images of `order(seed, k)`; it has no state but what it prepares in advance."""
 
-    def __init__(self, images: np.ndarray, seed: int, batch_size: int, mesh: Mesh, *, resident_bytes: float) -> None:
-        """`images` is uint8 [N, H, W, C], possibly mapped from a file."""
-        self.resident = images.nbytes <= resident_bytes
+    def __init__(
+        self, images: Any, seed: int, batch_size: int, mesh: Mesh, *, resident_bytes: float, workers: int = 0
+    ) -> None:
+        """`images` is uint8 [N, H, W, C], possibly mapped from a file, or `Streamed`, which `workers` may decode."""
+        self.resident = not isinstance(images, Streamed) and images.nbytes <= resident_bytes
         self._images: Any = replicate(np.asarray(images), mesh) if self.resident else images
-        self._order: Callable[[int], np.ndarray] = lambda step: order(
-            seed, step, num_images=len(images), batch_size=batch_size
-        )
+        self._order: Callable[[int], np.ndarray] = partial(order, seed, num_images=len(images), batch_size=batch_size)
         self._mesh = mesh
+        self._workers = workers if isinstance(images, Streamed) else 0
+        self._stream: Any = None
+        self._next = -1  # the step that the stream comes to next
         self._pool = ThreadPoolExecutor(1)
         self._ahead: dict[int, Future[tuple[jax.Array, jax.Array]]] = {}
 
@@ -43,12 +51,27 @@ class Input:
     def close(self) -> None:
         """Drop what was prepared in advance."""
         self._pool.shutdown(cancel_futures=True)
+        if self._stream is not None:
+            self._stream.close()  # ends the worker processes
 
     def _gather(self, step: int) -> tuple[jax.Array, jax.Array]:
         index = self._order(step)
-        shape = (len(index), *self._images.shape[1:])
-        images = split_batch(shape, lambda part: np.asarray(self._images[index[part]]), self._mesh)
-        return images, self._split(index)
+        own = own_rows(len(index), self._mesh)
+        images = self._made(step, own) if self._workers else np.asarray(self._images[index[own]])
+
+        def part(rows: slice) -> np.ndarray:
+            return images[(rows.start or 0) - own.start : (rows.stop or len(index)) - own.start]
+
+        return split_batch((len(index), *images.shape[1:]), part, self._mesh), self._split(index)
+
+    def _made(self, step: int, own: slice) -> np.ndarray:
+        """Rows `own` of the batch of step `step`, by worker processes, which go on with the steps that follow."""
+        if self._stream is None or step != self._next:
+            if self._stream is not None:
+                self._stream.close()
+            self._stream = in_processes(Batches(self._images, self._order, own), step, self._workers)
+        self._next = step + 1
+        return next(self._stream)
 
     def _split(self, index: np.ndarray) -> jax.Array:
         return split_batch(index.shape, lambda part: index[part], self._mesh)

@@ -105,3 +105,11 @@ def split_batch(shape: tuple[int, ...], rows: Callable[[slice], np.ndarray], mes
     """A global array of `shape` split over the mesh along its first axis; each process makes only its own `rows`."""
     sharding = NamedSharding(mesh, PartitionSpec(AXIS))
     return jax.make_array_from_callback(shape, sharding, lambda index: rows(index[0] if index else slice(None)))
+
+
+def own_rows(batch_size: int, mesh: Mesh) -> slice:
+    """Which rows of a batch that is split over the mesh belong to this process's devices."""
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    parts = [index[0] for index in sharding.addressable_devices_indices_map((batch_size,)).values() if index]
+    # A part of a single device has no bounds: it is everything.
+    return slice(min(part.start or 0 for part in parts), max(part.stop or batch_size for part in parts))

@@ -12,7 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 # Fields that may differ when a run is continued: they change what is shown or kept, not what is computed.
-FREE = ("log.", "checkpoint.", "monitor.", "evaluation.", "devices", "data.dir", "data.resident_gib")
+PLACES = ("data.dir", "data.cache", "data.resident_gib", "data.decoded_gib", "data.workers")
+FREE = ("log.", "checkpoint.", "monitor.", "evaluation.", "devices", *PLACES)
 PACKAGES = (
     "jax",
     "jaxlib",

@@ -54,7 +54,7 @@ else:
     raise AssertionError
 Own.DEBIAN = root / "debian"
 for folder, brightness in (("cache", 100), ("manual", 200)):
-    train, test = load(folder)
+    train, _, test = load(folder)
     assert train.images.shape == (20, 28, 28, 1) and len(test.images) == 10
     for source in (train, test):
         assert (source.images[:, 1:] == brightness).all()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from configs import common
 from sslx.data import sources
-from sslx.data.folder import square
+from sslx.data.decode import square
 
 
 def picture(seed: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
@@ -35,7 +36,7 @@ def labelled(tmp_path):
 
 def test_class_folders_give_labels_and_a_held_out_fifth(config, labelled, capsys):
     config.name = f"folder:{labelled}"
-    train, test = sources.load(config)
+    train, _, test = sources.load(config)
     assert "4 of its images are held out" in capsys.readouterr().out
     assert train.images.shape == (16, 10, 12, 3)
     assert test.images.shape == (4, 10, 12, 3)
@@ -55,9 +56,49 @@ def test_train_and_val_folders_are_read_as_they_are(config, labelled, tmp_path):
     (root / "val" / "cat").mkdir(parents=True)
     picture(99).save(root / "val" / "cat" / "a.jpg")
     config.name = f"folder:{root}"
-    train, test = sources.load(config)
+    train, _, test = sources.load(config)
     assert (len(train.images), len(test.images)) == (20, 1)
     assert test.labels.tolist() == [0]
+
+
+def test_the_order_and_so_diet_s_index_follows_from_the_names_alone(config, tmp_path):
+    names = ["b/2.png", "B2/x.png", "a/10.png", "a/9.png", "a/c/1.PNG", "\u00e9/1.png", "e/1.jpeg"]
+    for place, ordered in (("one", names), ("two", names[::-1])):
+        for name in ordered:
+            path = tmp_path / place / "train" / (name if place == "one" else unicodedata.normalize("NFD", name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(names.index(name)).save(path, "PNG")
+    facts = []
+    for place in ("one", "two"):
+        config.name = f"folder:{tmp_path / place}"
+        facts.append(sources.load(config).train.facts)
+    assert facts[0]["hash"] == facts[1]["hash"]
+
+
+def test_unlabelled_images_can_train_while_a_labelled_folder_teaches_the_probes(config, labelled, tmp_path):
+    root = tmp_path / "stl"
+    root.mkdir()
+    labelled.rename(root / "labelled")
+    for number in range(3):
+        (root / "train").mkdir(exist_ok=True)
+        picture(50 + number).save(root / "train" / f"{number}.png")
+    (root / "test" / "dog").mkdir(parents=True)
+    picture(60).save(root / "test" / "dog" / "1.png")
+    config.update(name=f"folder:{root}", probe_split="labelled")
+    train, probe, test = sources.load(config)
+    assert (len(train.images), train.labels) == (3, None)
+    assert (len(probe.images), len(test.images), test.labels.tolist()) == (20, 1, [1])
+    config.probe_split = "taught"
+    with pytest.raises(ValueError, match=r"no folder .*taught, which --config.data.probe_split=taught names"):
+        sources.load(config)
+
+
+def test_class_folders_that_differ_only_in_case_are_refused(config, labelled):
+    (labelled / "Cat").mkdir()
+    picture(1).save(labelled / "Cat" / "1.png")
+    config.name = f"folder:{labelled}"
+    with pytest.raises(ValueError, match=r"'Cat' and 'cat' differ only in case\. Merge or rename"):
+        sources.load(config)
 
 
 def test_a_flat_folder_has_no_labels_and_says_so_once(config, tmp_path, capsys):
@@ -66,7 +107,7 @@ def test_a_flat_folder_has_no_labels_and_says_so_once(config, tmp_path, capsys):
     for number in range(3):
         picture(number).save(root / f"{number}.png")
     config.name = f"folder:{root}"
-    train, test = sources.load(config)
+    train, _, test = sources.load(config)
     assert test is None
     assert train.labels is None
     assert capsys.readouterr().out.count("no labels") == 1
@@ -74,26 +115,26 @@ def test_a_flat_folder_has_no_labels_and_says_so_once(config, tmp_path, capsys):
 
 def test_decoding_happens_once_and_again_when_a_file_changes(config, labelled):
     config.name = f"folder:{labelled}"
-    first, _ = sources.load(config)
+    first = sources.load(config).train
     array = first.images.filename
-    assert sources.load(config)[0].images.filename == array
+    assert sources.load(config).train.images.filename == array
     picture(1234).save(next((labelled / "cat").iterdir()))
-    changed, _ = sources.load(config)
+    changed = sources.load(config).train
     assert changed.images.filename != array
 
 
 def test_the_fingerprint_follows_the_pixels_not_the_place(config, labelled, tmp_path):
     config.name = f"folder:{labelled}"
-    first = sources.load(config)[0].facts
+    first = sources.load(config).train.facts
     labelled.rename(tmp_path / "moved")
     config.name = f"folder:{tmp_path / 'moved'}"
-    assert sources.load(config)[0].facts["hash"] == first["hash"]
+    assert sources.load(config).train.facts["hash"] == first["hash"]
     for file in (tmp_path / "moved" / "cat").iterdir():
         picture(1234).save(file)
-    assert sources.load(config)[0].facts["hash"] != first["hash"]
+    assert sources.load(config).train.facts["hash"] != first["hash"]
 
 
-def test_a_corrupt_image_is_named_and_refused_or_skipped(config, labelled, capsys):
+def test_a_corrupt_image_is_named_and_refused_or_skipped(config, labelled, tmp_path, capsys):
     (labelled / "cat" / "bad.png").write_bytes(b"no image")
     whole = (labelled / "dog" / "00.png").read_bytes()
     (labelled / "dog" / "00.png").write_bytes(whole[: len(whole) // 2])
@@ -101,19 +142,22 @@ def test_a_corrupt_image_is_named_and_refused_or_skipped(config, labelled, capsy
     with pytest.raises(ValueError, match=r"(bad|00)\.png cannot be read.*--config\.data\.on_corrupt=skip"):
         sources.load(config)
     config.on_corrupt = "skip"
-    train, test = sources.load(config)
+    train, _, test = sources.load(config)
     assert len(train.images) + len(test.images) == 19
     assert len(train.facts["skipped"]) + len(test.facts["skipped"]) == 2
-    assert "left out" in capsys.readouterr().out
+    assert "left out of" in capsys.readouterr().out
+    reports = [path.read_text() for path in (tmp_path / "cache").rglob("unreadable.txt")]
+    assert sorted("bad.png" in report or "00.png" in report for report in reports) in ([True], [True, True])
     assert np.load(train.images.filename, allow_pickle=False).shape[0] == len(train.images)
 
 
 def test_nothing_is_left_of_a_decoding_that_failed(config, labelled, tmp_path):
-    (labelled / "cat" / "bad.png").write_bytes(b"no image")
+    picture(5, (30, 20)).save(labelled / "cat" / "large.png")
     config.name = f"folder:{labelled}"
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="differ in size"):
         sources.load(config)
     assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
 def test_sizes_that_differ_ask_for_one_size(config, labelled):
@@ -123,7 +167,7 @@ def test_sizes_that_differ_ask_for_one_size(config, labelled):
         sources.load(config)
     config.image_size = 16
     config.channels = 1
-    assert sources.load(config)[0].images.shape[1:] == (16, 16, 1)
+    assert sources.load(config).train.images.shape[1:] == (16, 16, 1)
 
 
 def test_square_keeps_the_centre():
@@ -160,7 +204,7 @@ from configs import common
 from sslx.data import sources
 config = common.get_config().data
 config.dir, config.name = {str(tmp_path)!r}, "mnist5k"
-train, test = sources.load(config)
+train, _, test = sources.load(config)
 assert np.bincount(train.labels).tolist() == [400] * 10 and np.bincount(test.labels).tolist() == [100] * 10
 pixels = lambda images: sorted(image.tobytes() for image in images)
 both = np.concatenate([train.images, test.images])[..., 0]
@@ -180,16 +224,16 @@ from configs import common
 from sslx.data import sources
 config = common.get_config().data
 config.dir = {str(tmp_path)!r}
-train, test = sources.load(config)
+train, _, test = sources.load(config)
 assert train.images.shape == (1437, 8, 8, 1) and len(test.images) == 360
 pixels = lambda images: sorted(image.tobytes() for image in images)
 original = np.round(load_digits().images * 255 / 16).astype(np.uint8)
 assert pixels(original[:1437]) == pixels(train.images[..., 0])
 assert pixels(original[1437:]) == pixels(test.images[..., 0])
 assert "tensorflow" not in sys.modules
-assert sources.load(config)[0].facts == train.facts
+assert sources.load(config).train.facts == train.facts
 config.train_split, config.test_split = "train[:100]", "test[50%:]"
-assert [len(source.images) for source in sources.load(config)] == [100, 180]
+assert [len(source.images) for source in sources.load(config)] == [100, 100, 180]
 config.test_split = "validation"
 try:
     sources.load(config)
@@ -223,7 +267,7 @@ from configs import common
 from sslx.data import sources
 config = common.get_config().data
 config.dir, config.name, config.image_size = {str(tmp_path)!r}, "toy_colours", 12
-train, test = sources.load(config)
+train, _, test = sources.load(config)
 assert train.images.shape == (8, 12, 12, 3) and test.images.shape == (4, 12, 12, 3)
 for source in (train, test):
     assert all((image[6, 6] == (9 * round(image[6, 6, 0] / 9), 0, 255)).all() for image in source.images)

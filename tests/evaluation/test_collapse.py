@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from sslx.data.sources import Source
+from sslx.data.sources import Source, Sources
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor, collapse_warning
 from sslx.training.state import model_of
@@ -35,7 +35,8 @@ def test_the_monitor_warns_of_a_collapse_within_200_steps(name, healthy, digits,
     run = harness.set_up(config, 1)
     state, losses = harness.advance(run, run.state, 200)
     extractor = Extractor(run.method, run.mesh, 512)
-    values = Monitor(config.monitor, extractor, Source(digits, None, {"name": "digits"}), None, seed=0)(
+    source = Source(digits, None, {"name": "digits"})
+    values = Monitor(config.monitor, extractor, Sources(source, source, None), seed=0)(
         model_of(state.params, state.extra)
     )
     assert np.isfinite(losses).all()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from metrics import lidar
-from sslx.data.sources import Source
+from sslx.data.sources import Source, Sources
 from sslx.data.views import metric_view, plain_view
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor, collapse_warning, monitor_line
@@ -66,8 +66,11 @@ def test_reading_features_leaves_the_model_as_it_was(simclr):
     jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(model))
 
 
-def source(images: np.ndarray, labels: np.ndarray | None) -> Source:
-    return Source(images, labels, {"name": "test"})
+def sources(labels: np.ndarray | None, taught: np.ndarray | None = None) -> Sources:
+    """The same images everywhere, the probe's with other labels if `taught` is given."""
+    source = Source(IMAGES, labels, {"name": "test"})
+    probe = source if taught is None else source._replace(labels=taught)
+    return Sources(source, probe, None if labels is None else source)
 
 
 def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
@@ -75,17 +78,17 @@ def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
     config = recipe("simclr").monitor
     config.images, config.lidar_images, config.lidar_views = 40, 90, 2
     labels = np.arange(96) % 3
-    monitor = Monitor(
-        config, Extractor(run.method, run.mesh, 64), source(IMAGES, labels), source(IMAGES, labels), seed=0
-    )
+    monitor = Monitor(config, Extractor(run.method, run.mesh, 64), sources(labels), seed=0)
     first, second = monitor(model), monitor(model)
     assert first.pop("monitor_seconds") > 0
     second.pop("monitor_seconds")
     assert first == second
     layers, metrics = ("representation", "embedding"), ("rankme", "lidar", "feature_std", "spread")
     assert set(first) == {"width", "knn", *(f"{metric}/{layer}" for metric in metrics for layer in layers)}
-    unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), sources(None), seed=0)(model)
     assert "knn" not in unlabelled
+    elsewhere = Monitor(config, Extractor(run.method, run.mesh, 64), sources(labels, taught=labels * 0 + 5), seed=0)
+    assert elsewhere(model)["knn"] == 0
     assert unlabelled["lidar/representation"] == first["lidar/representation"]
     assert "RankMe" in monitor_line(unlabelled)
 
@@ -95,7 +98,7 @@ def test_too_few_views_are_refused_before_anything_runs(simclr):
     config = recipe("simclr").monitor
     config.lidar_views = 1
     with pytest.raises(ValueError, match=r"1 views is not defined.*config\.monitor\.lidar_views"):
-        Monitor(config, Extractor(run.method, run.mesh, 64), source(IMAGES, None), None, seed=0)
+        Monitor(config, Extractor(run.method, run.mesh, 64), sources(None), seed=0)
 
 
 def monitor_with(run, model, change) -> dict[str, float]:
@@ -110,7 +113,7 @@ def monitor_with(run, model, change) -> dict[str, float]:
 
     config = recipe("simclr").monitor
     config.lidar_images = 90
-    return Monitor(config, Extractor(Changed(), run.mesh, 64), source(IMAGES, None), None, seed=0)(model)
+    return Monitor(config, Extractor(Changed(), run.mesh, 64), sources(None), seed=0)(model)
 
 
 def test_a_collapsed_representation_is_called_so(simclr):

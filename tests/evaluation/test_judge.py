@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metrics.label_free import entries
-from sslx.data.sources import Source
+from sslx.data.sources import Source, Sources
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.judge import LABEL_FREE, Settings, describe, judge
 from sslx.evaluation.report import table
@@ -23,8 +23,9 @@ def simclr():
 def verdict(simclr, names: tuple[str, ...]):
     run, model = simclr
     source = Source(IMAGES, None, {"name": "test"})
+    data = Sources(source, source, None)
     with jax.set_mesh(run.mesh):
-        return judge(7, model, Extractor(run.method, run.mesh, 64), source, None, SETTINGS._replace(metrics=names))
+        return judge(7, model, Extractor(run.method, run.mesh, 64), data, SETTINGS._replace(metrics=names))
 
 
 @pytest.mark.filterwarnings("ignore:lidar", "ignore:alpha_req")
@@ -54,10 +55,11 @@ def test_values_do_not_depend_on_what_else_is_asked_for(simclr):
 
 def test_what_stands_beside_the_numbers_names_each_metric():
     source = Source(IMAGES, None, {"name": "test"})
-    said = describe(SETTINGS._replace(metrics=("lidar", "idest", "nesum")), source, None)
+    data = Sources(source, source, None)
+    said = describe(SETTINGS._replace(metrics=("lidar", "idest", "nesum")), data)
     assert said[0].startswith("LiDAR: n = 80 images of test, q = 2 views")
     assert said[1].startswith("idest, nesum: ")
-    assert len(describe(SETTINGS, source, None)) == 1
+    assert len(describe(SETTINGS, data)) == 1
 
 
 def test_metrics_of_views_are_checked_for_their_number():

@@ -1,0 +1,200 @@
+"""Every image of a split is decoded once: to check it, to take the split's fingerprint, and to keep it where it fits.
+
+What is kept is one array file per split, which later runs map into memory, so that they start at once. A split larger
+than `config.data.decoded_gib` is checked in the same way and then decoded anew whenever its images are asked for; both
+give the same images in the same order under the same fingerprint.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sslx.data.decode import decode
+from sslx.data.progress import Progress
+from sslx.data.sources import Source, Split, cache_dir
+from sslx.data.stream import Streamed
+
+CHUNK = 256  # images in the hands of the decoding threads
+RULES = 2  # of decoding; another number makes every cache obsolete
+
+
+def cached(split: Split, config: Any) -> Source:
+    """The split's images and labels, from the cache or decoded now; ValueError as `sources.load`."""
+    recipe = f"{RULES}|{split.identity}|{config.image_size}|{split.channels}"
+    name = re.sub(r"[^\w.-]+", "_", split.name)[-80:]
+    folder = cache_dir(config) / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    if not _complete(folder, config):
+        with _writing(folder):
+            if not _complete(folder, config):  # else another process has just finished the same work
+                _fill(folder, split, config)
+    facts = json.loads((folder / "facts.json").read_text())
+    if skipped := facts["skipped"]:
+        report = folder / "unreadable.txt"
+        if config.on_corrupt == "refuse":
+            raise ValueError(
+                f"{skipped[0]}; unreadable in {split.name}: {len(skipped)} of {split.size}, listed in {report}. "
+                "Repair or remove them, or go on without them: --config.data.on_corrupt=skip"
+            )
+        print(f"warning: unreadable and left out of {split.name}: {len(skipped)} of {split.size}, listed in {report}")
+    labels = _array(folder, "labels")
+    images: Any = None
+    if _fits(facts, config):
+        images = _array(folder, "images")
+    else:
+        images = Streamed(split, _array(folder, "kept"), tuple(facts["shape"]), config.image_size)
+    if not len(images) == len(labels) == facts["count"]:
+        raise ValueError(
+            f"{folder} is damaged: it has not the {facts['count']} images it says. Delete it and try again."
+        )
+    return Source(images, labels if split.classes is not None else None, facts)
+
+
+def _complete(folder: Path, config: Any) -> bool:
+    facts = folder / "facts.json"
+    return facts.exists() and ((folder / "images.npy").exists() or not _fits(json.loads(facts.read_text()), config))
+
+
+def _fits(facts: dict[str, Any], config: Any) -> bool:
+    return facts["count"] * int(np.prod(facts["shape"])) <= config.decoded_gib * 2**30
+
+
+def _array(folder: Path, name: str) -> np.ndarray:
+    path = folder / f"{name}.npy"
+    try:
+        return np.load(path, mmap_mode="r" if name == "images" else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}). Delete {folder} and try again.") from error
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Lets one process at a time fill the folder, and says in words where nothing can be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # by a run that was killed
+                shutil.rmtree(left)
+            yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR):
+            raise
+        raise ValueError(
+            f"Decoded images cannot be kept in {folder.parent} ({error.strerror}). "
+            "Choose another place: --config.data.cache=FOLDER"
+        ) from error
+
+
+def _fill(folder: Path, split: Split, config: Any) -> None:
+    """Write a new folder, which appears only when it is whole."""
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        facts = _write(temporary, split, config)
+        (temporary / "facts.json").write_text(json.dumps(facts, indent=1))
+        if folder.exists():  # checked by a run that did not keep the images, or damaged
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
+    images: np.memmap | None = None
+    shape, digest = None, hashlib.sha256()
+    kept: list[int] = []
+    labels: list[int] = []
+    skipped: list[str] = []
+    with Progress(f"decoding {split.name}", split.size, "images") as progress:
+        for number, (image, label) in enumerate(_decoded(split, config.image_size)):
+            progress.show(number)
+            if isinstance(image, str):
+                skipped.append(f"{split.where(number)} cannot be read as an image ({image})")
+                continue
+            if shape is None:
+                shape = image.shape
+                images = _new_array(folder, split, shape, config)
+            if image.shape != shape:
+                raise ValueError(
+                    f"The images of {split.name} differ in size: {_size(shape)}, and {_size(image.shape)} in "
+                    f"{split.where(number)}. Say to what they are to be resized, as in --config.data.image_size=64"
+                )
+            if images is not None:
+                images[len(kept)] = image
+            kept.append(number)
+            labels.append(label)
+            digest.update(image.tobytes())
+    if shape is None:
+        raise ValueError(f"{split.name} has no readable image" + (f": {skipped[0]}" if skipped else "."))
+    if images is not None:
+        images.flush()
+    if skipped:
+        (folder / "unreadable.txt").write_text("\n".join(skipped) + "\n")
+        if images is not None:
+            _shorten(folder, images[: len(kept)])
+    label_array = np.asarray(labels, np.int32)
+    digest.update(label_array.tobytes())
+    np.save(folder / "labels.npy", label_array, allow_pickle=False)
+    np.save(folder / "kept.npy", np.asarray(kept, np.int64), allow_pickle=False)
+    facts = {"name": split.name, "count": len(kept), "shape": list(shape), "hash": digest.hexdigest()[:16]}
+    return facts | {"classes": split.classes, "skipped": skipped}
+
+
+def _decoded(split: Split, size: int) -> Iterator[tuple[np.ndarray | str, int]]:
+    """Every image in order, uint8 [H, W, C] or the reason why not, with its label; decoded side by side."""
+
+    def one(number: int) -> tuple[np.ndarray | str, int]:
+        try:
+            content, label = split.read(number)
+            return decode(content, size, split.channels), label
+        except (ValueError, OSError) as error:
+            return str(error), -1
+
+    with ThreadPoolExecutor() as pool:  # both decoders and the resizing work outside the interpreter's lock
+        ahead = pool.map(one, range(min(CHUNK, split.size)))
+        for start in range(CHUNK, split.size + CHUNK, CHUNK):
+            current, ahead = ahead, pool.map(one, range(start, min(start + CHUNK, split.size)))
+            yield from current
+
+
+def _new_array(folder: Path, split: Split, shape: tuple[int, ...], config: Any) -> np.memmap | None:
+    """A file for all images, or None where they are not to be kept."""
+    whole = (split.size, *shape)
+    needed, free = int(np.prod(whole)), shutil.disk_usage(folder).free
+    if needed > config.decoded_gib * 2**30:
+        print(
+            f"note: decoded, {split.name} would take {needed / 2**30:.1f} GiB, more than --config.data.decoded_gib="
+            f"{config.decoded_gib:g}: it is checked once, now, and then decoded as it is used"
+        )
+        return None
+    if needed > free:
+        raise ValueError(
+            f"Decoded, {split.name} needs {needed / 1e9:.1f} GB in {folder.parent}, and {free / 1e9:.1f} GB "
+            "are free. Choose another place with --config.data.cache, smaller images with --config.data.image_size, or "
+            "decode them as they are used: --config.data.decoded_gib=0"
+        )
+    return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=whole)
+
+
+def _shorten(folder: Path, images: np.ndarray) -> None:
+    """Put the images in place of the file that was made for more."""
+    shorter = np.lib.format.open_memmap(folder / "shorter.npy", mode="w+", dtype=np.uint8, shape=images.shape)
+    shorter[:] = images
+    shorter.flush()
+    (folder / "shorter.npy").replace(folder / "images.npy")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
+    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
