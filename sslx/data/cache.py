@@ -23,7 +23,7 @@ import numpy as np
 from sslx.data.decode import decode
 from sslx.data.progress import Progress
 from sslx.data.sources import Source, Split, cache_dir
-from sslx.data.stream import Streamed
+from sslx.data.stream import CORES, Streamed
 
 CHUNK = 256  # images in the hands of the decoding threads
 RULES = 2  # of decoding; another number makes every cache obsolete
@@ -157,11 +157,14 @@ def _decoded(split: Split, size: int) -> Iterator[tuple[np.ndarray | str, int]]:
     def one(number: int) -> tuple[np.ndarray | str, int]:
         try:
             content, label = split.read(number)
+        except OSError as error:  # one file; a ValueError means that more is wrong
+            return str(error), -1
+        try:
             return decode(content, size, split.channels), label
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             return str(error), -1
 
-    with ThreadPoolExecutor() as pool:  # both decoders and the resizing work outside the interpreter's lock
+    with ThreadPoolExecutor(CORES) as pool:  # both decoders and the resizing work outside the interpreter's lock
         ahead = pool.map(one, range(min(CHUNK, split.size)))
         for start in range(CHUNK, split.size + CHUNK, CHUNK):
             current, ahead = ahead, pool.map(one, range(start, min(start + CHUNK, split.size)))

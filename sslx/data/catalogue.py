@@ -1,6 +1,5 @@
 """TFDS data sets by name: those of `official.py`, small ones prepared on first use, and whatever else is prepared."""
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from sslx.data.dataset import DataSet
 from sslx.data.sources import Split, Splits, cache_dir, data_dir
 
+FORMAT = "array_record"  # of TFDS's, the one that is read without TensorFlow
 SMALL = 100e6  # bytes of records; what has all its archives and is smaller needs no command of its own
 
 
@@ -51,9 +51,13 @@ def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
 
     def example(number: int) -> dict[str, Any]:
         nonlocal source
-        if source is None:
-            source = _open(facts, expression)
-        return source[number]
+        try:
+            source = source if source is not None else _open(facts, expression)
+            return source[number]
+        except Exception as error:  # TFDS's own, the reader's, or the file system's
+            raise ValueError(
+                f"{facts['folder']} is damaged ({str(error).splitlines()[0]}). Delete it and prepare it again."
+            ) from error
 
     def read(number: int) -> tuple[bytes, int]:
         record = example(number)
@@ -74,13 +78,7 @@ def _open(facts: dict[str, Any], expression: str) -> Any:
 
     builder = tfds.builder_from_directory(facts["folder"])
     encoded = {name: tfds.decode.SkipDecoding() for name in facts["images"]}
-    try:
-        return builder.as_data_source(expression, decoders=encoded)
-    except Exception as error:  # TFDS's own, the reader's, or the file system's
-        raise ValueError(
-            f"{facts['folder']} cannot be read ({str(error).splitlines()[0]}). "
-            "If files are missing, delete the folder and prepare it again."
-        ) from error
+    return builder.as_data_source(expression, decoders=encoded)
 
 
 def _noted(config: Any, find: Any, name: str) -> dict[str, Any]:
@@ -129,48 +127,42 @@ def _builder(config: Any, official: DataSet | None) -> Any:
     """A prepared TFDS builder; raises ValueError with the way out when there is none."""
     import tensorflow_datasets as tfds
 
+    from sslx.data.archives import locate_all
+    from sslx.data.prepare import prepare
+
     root = data_dir(config)
     if official is None:
         return _tfds_builder(config, root)
-    from sslx.data.archives import locate_all
-    from sslx.data.builders import records_builder
-
-    builder = records_builder(official, root)
-    if builder.info.splits:
-        return builder
-    # Prepared by TFDS's own builder of that name, which has other versions and perhaps configurations.
-    for info in sorted(root.glob(f"{official.name}/**/dataset_info.json")):
-        prepared = tfds.builder_from_directory(info.parent)
-        if prepared.info.file_format.value == "array_record":
-            return prepared
+    ours = root / official.name / official.version
+    # Else by TFDS's own builder of that name, which has other versions and perhaps configurations.
+    for info in [ours / "dataset_info.json", *sorted(root.glob(f"{official.name}/**/dataset_info.json"))]:
+        if info.exists() and (found := tfds.builder_from_directory(info.parent)).info.file_format.value == FORMAT:
+            return found
     if official.disk > SMALL or (official.archives and not locate_all(official, root)):
         raise ValueError(
             f"{official.name} is not prepared in {root}. Prepare it once: python -m sslx.data.prepare {official.name}"
         )
-    from sslx.data.prepare import prepare
-
-    prepare(official, root)
-    return records_builder(official, root)
+    return tfds.builder_from_directory(prepare(official, root))
 
 
 def _tfds_builder(config: Any, root: Path) -> Any:
     import tensorflow_datasets as tfds
 
-    from sslx.data.official import DATA_SETS
+    from sslx.data.official import nearest
 
     catalogue = tfds.list_builders(with_community_datasets=False)
     name = config.name.split("/")[0].split(":")[0]
     try:
         builder = tfds.builder(config.name, data_dir=root)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        close = difflib.get_close_matches(name.lower(), [*DATA_SETS, *catalogue], n=1)
-        hint = f" Did you mean {close[0]!r}?" if close and close[0] != name else ""
+        close = nearest(name, catalogue)
+        hint = f" Did you mean {close!r}?" if close and close != name else ""
         reason = "" if name not in catalogue else f" TFDS says: {str(error).splitlines()[0]}"
         raise ValueError(
             f"There is no data set {config.name!r} in TFDS or in {root}.{hint}{reason} "
             "See python -m sslx.data.prepare --list, or bring your own images: --config.data.name=folder:PATH"
         ) from error
-    if not builder.info.splits or builder.info.file_format.value != "array_record":
+    if not builder.info.splits or builder.info.file_format.value != FORMAT:
         raise ValueError(
             f"{config.name} is not prepared as array_record in {root}. "
             f"Prepare it once: python -m sslx.data.prepare {config.name}"

@@ -1,12 +1,13 @@
 """Whether a data set is whole: its images and classes, held against the official figures."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sslx.data.dataset import Contents, DataSet, Example
 from sslx.data.progress import Progress
 
+BATCH = 256  # records at once, which array_record reads several times faster than one by one
 Histogram = list[int]  # images by class number
 
 
@@ -18,7 +19,7 @@ def counted(dataset: DataSet, contents: Contents, histograms: dict[str, Histogra
     """
     if set(contents.splits) != set(dataset.sizes):
         raise ValueError(f"{dataset.name} has the splits {', '.join(contents.splits)}, not {', '.join(dataset.sizes)}.")
-    splits = {
+    splits: dict[str, Callable[[], Iterator[Example]]] = {
         split: functools.partial(_count, dataset, contents, split, histograms, partial) for split in contents.splits
     }
     return Contents(contents.classes, splits)
@@ -40,9 +41,12 @@ def check(dataset: DataSet, root: Path) -> dict[str, Histogram]:
 
     def records(split: str) -> Iterator[Example]:
         source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        for number, record in enumerate(source):
-            yield record.get("file_name", b"").decode() or number, record["image"], int(record["label"])
+        for begin in range(0, len(source), BATCH):
+            numbers = range(begin, min(begin + BATCH, len(source)))
+            for number, record in zip(numbers, source.__getitems__(numbers), strict=True):
+                yield record.get("file_name", b"").decode() or number, record["image"], int(record["label"])
 
+    stored: dict[str, Callable[[], Iterator[Example]]]
     stored = {split: functools.partial(records, split) for split in builder.info.splits}
     histograms: dict[str, Histogram] = {}
     contents = counted(dataset, Contents(tuple(builder.info.features["label"].names), stored), histograms)

@@ -135,7 +135,10 @@ def _records(config: Any, path: Path) -> Splits:
     stats = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
 
     def read(number: int) -> tuple[bytes, int]:
-        return source[number], -1
+        try:
+            return source[number], -1
+        except Exception as error:  # the reader's errors are its own
+            raise ValueError(f"{path} is damaged ({error}). Write it again.") from error
 
     return Splits(
         Split(

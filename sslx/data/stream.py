@@ -4,6 +4,7 @@ By threads of this process, as both decoders work outside the interpreter's lock
 that the lock is in the way, by processes, through Grain.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ import numpy as np
 
 from sslx.data.decode import decode
 from sslx.data.sources import Split
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Streamed:
@@ -41,7 +44,7 @@ class Streamed:
         def put(place: int) -> None:
             images[place] = self.decode(int(numbers[place]))
 
-        self._pool = self._pool or ThreadPoolExecutor()
+        self._pool = self._pool or ThreadPoolExecutor(CORES)
         list(self._pool.map(put, range(len(numbers))))
         return images
 

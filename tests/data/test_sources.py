@@ -180,7 +180,9 @@ def test_square_keeps_the_centre():
     ("name", "message"),
     [
         ("mnist5", r"no data set 'mnist5'.*Did you mean 'mnist5k'.*folder:PATH"),
-        ("cifar10", r"cifar10 is not prepared.*download_and_prepare"),
+        ("cifar10", r"cifar10 is not prepared.*python -m sslx\.data\.prepare cifar10"),
+        ("CIFAR10", r"no data set 'CIFAR10'.*Did you mean 'cifar10'"),
+        ("stl10", r"stl10 is not prepared as array_record.*python -m sslx\.data\.prepare stl10"),
         ("folder:/no/where", r"There is no folder /no/where"),
     ],
 )
