@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from sslx.data.decode import decode
 from sslx.data.progress import Progress
 from sslx.data.sources import Source, Split, cache_dir
-from sslx.data.stream import CORES, Streamed
+from sslx.data.stream import CORES, Streamed, in_threads
 
 CHUNK = 256  # images in the hands of the decoding threads
 RULES = 2  # of decoding; another number makes every cache obsolete
@@ -153,21 +152,11 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
 
 def _decoded(split: Split, size: int) -> Iterator[tuple[np.ndarray | str, int]]:
     """Every image in order, uint8 [H, W, C] or the reason why not, with its label; decoded side by side."""
-
-    def one(number: int) -> tuple[np.ndarray | str, int]:
-        try:
-            content, label = split.read(number)
-        except OSError as error:  # one file; a ValueError means that more is wrong
-            return str(error), -1
-        try:
-            return decode(content, size, split.channels), label
-        except ValueError as error:
-            return str(error), -1
-
     with ThreadPoolExecutor(CORES) as pool:  # both decoders and the resizing work outside the interpreter's lock
-        ahead = pool.map(one, range(min(CHUNK, split.size)))
-        for start in range(CHUNK, split.size + CHUNK, CHUNK):
-            current, ahead = ahead, pool.map(one, range(start, min(start + CHUNK, split.size)))
+        ahead: Iterator[tuple[np.ndarray | str, int]] = iter(())
+        for start in range(0, split.size + CHUNK, CHUNK):
+            numbers = range(start, min(start + CHUNK, split.size))
+            current, ahead = ahead, in_threads(pool, split, numbers, size)
             yield from current
 
 

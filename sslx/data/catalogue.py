@@ -2,11 +2,12 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sslx.data.dataset import DataSet
-from sslx.data.sources import Split, Splits, cache_dir, data_dir
+from sslx.data.sources import Content, Split, Splits, cache_dir, data_dir
 
 FORMAT = "array_record"  # of TFDS's, the one that is read without TensorFlow
 SMALL = 100e6  # bytes of records; what has all its archives and is smaller needs no command of its own
@@ -49,22 +50,21 @@ def _splits(config: Any, facts: dict[str, Any], official: DataSet | None) -> Spl
 def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
     source: Any = None
 
-    def example(number: int) -> dict[str, Any]:
+    def examples(numbers: Sequence[int]) -> list[dict[str, Any]]:
         nonlocal source
         try:
             source = source if source is not None else _open(facts, expression)
-            return source[number]
+            return source.__getitems__(list(numbers))
         except Exception as error:  # TFDS's own, the reader's, or the file system's
             raise ValueError(
                 f"{facts['folder']} is damaged ({str(error).splitlines()[0]}). Delete it and prepare it again."
             ) from error
 
-    def read(number: int) -> tuple[bytes, int]:
-        record = example(number)
-        return record["image"], int(record.get("label", -1))
+    def read(numbers: Sequence[int]) -> list[Content]:
+        return [(example["image"], int(example.get("label", -1))) for example in examples(numbers)]
 
     def where(number: int) -> str:
-        name = example(number).get("file_name", b"")
+        name = examples([number])[0].get("file_name", b"")
         return f"record {number} of {config.name}/{expression}" + (f" ({name.decode()})" if name else "")
 
     identity = f"{facts['identity']}|{expression}"

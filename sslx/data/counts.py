@@ -1,6 +1,7 @@
 """Whether a data set is whole: its images and classes, held against the official figures."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,13 +31,10 @@ def check(dataset: DataSet, root: Path) -> dict[str, Histogram]:
 
     Raises ValueError when it is not prepared, when records are damaged and when the counts are not the official ones.
     """
-    import tensorflow_datasets as tfds  # here and below, for it takes a while
+    import tensorflow_datasets as tfds  # here, for it takes a while, and so does what imports it
 
     from sslx.data.builders import records_builder
 
-    folder = root / dataset.name / dataset.version
-    if not (folder / "dataset_info.json").exists():
-        raise ValueError(f"{dataset.name} is not prepared in {root}. Type: python -m sslx.data.prepare {dataset.name}")
     builder = records_builder(dataset, root)
 
     def records(split: str) -> Iterator[Example]:
@@ -56,7 +54,7 @@ def check(dataset: DataSet, root: Path) -> dict[str, Histogram]:
                 pass
     except (OSError, RuntimeError, IndexError) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"{folder} is damaged ({reason}). Remove it, and prepare it again.") from error
+        raise ValueError(f"{builder.data_dir} is damaged ({reason}). Remove it, and prepare it again.") from error
     return histograms
 
 
@@ -90,7 +88,7 @@ def _count(
                 f"{problem}. Fetch the archives again, or go on with what there is: "
                 f"python -m sslx.data.prepare {dataset.name} --allow_incomplete"
             )
-        print(f"warning: {problem}", flush=True)
+        print(f"warning: {problem}", file=sys.stderr)
 
 
 def _shortfall(dataset: DataSet, split: str, classes: tuple[str, ...], histogram: Histogram, empty: list[str]) -> str:

@@ -6,12 +6,13 @@ or a folder of array_record files, each record of which is the content of an ima
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sslx.data.sources import Split, Splits
+from sslx.data.sources import Content, Split, Splits
 
 SPLITS = ("train", "val", "validation", "test")
 HELD_OUT = 5  # without test images, every fifth
@@ -96,10 +97,10 @@ def _array_split(config: Any, path: Path, name: str, keys: Keys, rows: Any) -> S
     status = path.stat()
     identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{keys}|{len(places)}"
 
-    def read(number: int) -> tuple[np.ndarray, int]:
+    def read(numbers: Sequence[int]) -> list[Content]:
         # By way of the path, so that a worker process reads the file itself.
-        place = places[number]
-        return _open(path)[keys[0]][place], -1 if labels is None else int(labels[place])
+        images = _open(path)[keys[0]]
+        return [(images[place], -1 if labels is None else int(labels[place])) for place in places[list(numbers)]]
 
     channels = images.shape[3] if images.ndim == 4 else 1
     return Split(
@@ -134,9 +135,9 @@ def _records(config: Any, path: Path) -> Splits:
     print(f"note: {path} has no labels: kNN and probes are off, all else stays on")
     stats = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
 
-    def read(number: int) -> tuple[bytes, int]:
+    def read(numbers: Sequence[int]) -> list[Content]:
         try:
-            return source[number], -1
+            return [(content, -1) for content in source.__getitems__(list(numbers))]
         except Exception as error:  # the reader's errors are its own
             raise ValueError(f"{path} is damaged ({error}). Write it again.") from error
 

@@ -7,10 +7,11 @@ PATH may hold class sub-folders, or just images (then there are no labels), or f
 import hashlib
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sslx.data.sources import Split, Splits
+from sslx.data.sources import Content, Split, Splits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 HELD_OUT = 5  # without a test folder, every fifth image of a class
@@ -103,8 +104,14 @@ def _split(name: str, files: Labelled, classes: list[str] | None, config: Any) -
     numbers = {label: number for number, label in enumerate(classes or [])}
     labels = [numbers.get(label, -1) for _, label in files]
 
-    def read(number: int) -> tuple[bytes, int]:
-        with open(paths[number], "rb") as file:
-            return file.read(), labels[number]
+    def content(path: str) -> bytes | str:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            return str(error)
+
+    def read(chosen: Sequence[int]) -> list[Content]:
+        return [(content(paths[number]), labels[number]) for number in chosen]
 
     return Split(name, identity, len(files), classes, config.channels, read, lambda number: paths[number])

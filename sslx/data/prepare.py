@@ -109,12 +109,19 @@ def _explained(root: Path) -> Iterator[None]:
     """Turns what the file system says of the data folder into a ValueError that says what to do."""
     try:
         yield
-    except OSError as error:
-        place = Path(str(error.filename)) if error.filename else root  # not an archive that cannot be read
-        if error.errno not in UNWRITABLE + FULL or not (place.is_relative_to(root) or root.is_relative_to(place)):
+    except RuntimeError as error:
+        if "write() failed" not in str(error):  # this is how array_record passes on what the system says
             raise
-        advice = "Make room, or choose another place" if error.errno in FULL else "Choose a folder of yours"
-        raise ValueError(f"{root} cannot be written ({error.strerror}). {advice} with --data_dir=FOLDER") from error
+        raise ValueError(f"{root} cannot be written ({str(error).split(';')[0]}). {_place(full=True)}") from error
+    except OSError as error:
+        path = Path(str(error.filename)) if error.filename else root  # it may be an archive that cannot be read
+        if error.errno not in UNWRITABLE + FULL or not (path.is_relative_to(root) or root.is_relative_to(path)):
+            raise
+        raise ValueError(f"{root} cannot be written ({error.strerror}). {_place(error.errno in FULL)}") from error
+
+
+def _place(full: bool) -> str:
+    return ("Make room, or choose another place" if full else "Choose a folder of yours") + " with --data_dir=FOLDER"
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -123,12 +130,11 @@ def _run(options: argparse.Namespace) -> None:
     if options.list:
         print(table(root))
         return
-    if foreign := [name for name in options.names if name not in DATA_SETS]:
-        _expect_tensorflow(foreign)
+    foreign = [name for name in options.names if name not in DATA_SETS]
+    if foreign:
+        _expect_tensorflow(foreign, options.check)
     for name in options.names:
         if name in foreign:
-            if options.check:
-                raise ValueError(f"The counts of {name} are not known: --check takes the names that --list shows.")
             _prepare_with_tensorflow(name, root, manual_dir)
             continue
         dataset = DATA_SETS[name]
@@ -147,8 +153,8 @@ def _prepared(dataset: DataSet, root: Path) -> str:
     return f"{dataset.name} is prepared in {folder}: {splits}{lacks}"
 
 
-def _expect_tensorflow(names: list[str]) -> None:
-    """Raise ValueError for names that TFDS does not know either, and when TensorFlow is not installed."""
+def _expect_tensorflow(names: list[str], check: bool) -> None:
+    """Raise ValueError for names that TFDS does not know, and where its builders cannot do what is asked."""
     import tensorflow_datasets as tfds
 
     catalogue = tfds.list_builders(with_community_datasets=False)
@@ -157,6 +163,8 @@ def _expect_tensorflow(names: list[str]) -> None:
             near = nearest(name, catalogue)
             hint = f" Did you mean {near!r}?" if near else ""
             raise ValueError(f"There is no data set {name!r}.{hint} All: python -m sslx.data.prepare --list")
+    if check:
+        raise ValueError(f"The counts of {names[0]} are not known: --check takes the names that --list shows.")
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(
             f"{names[0]} is written by TFDS's own builder, which needs TensorFlow (training does not): "

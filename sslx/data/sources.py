@@ -6,7 +6,7 @@ the device.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ class Source(NamedTuple):
     facts: dict[str, Any]  # name, split, count, shape, hash, class names, skipped files
 
 
+# An image as it is kept, encoded or uint8 [H, W, C], or the reason why it cannot be read; and its label, -1 for none.
+Content = tuple[bytes | np.ndarray | str, int]
+
+
 class Split(NamedTuple):
     """A split before it is decoded: `identity` changes whenever its images or labels would."""
 
@@ -32,7 +36,7 @@ class Split(NamedTuple):
     size: int  # images, before unreadable ones are left out
     classes: list[str] | None  # None: no labels
     channels: int
-    read: Callable[[int], tuple[bytes | np.ndarray, int]]  # image i, encoded or uint8 [H, W, C], and its label
+    read: Callable[[Sequence[int]], list[Content]]  # images by number; ValueError where more than one file is damaged
     where: Callable[[int], str]  # image i in words: its path, or its place in the data set
 
 

@@ -4,9 +4,11 @@ By threads of this process, as both decoders work outside the interpreter's lock
 that the lock is in the way, by processes, through Grain.
 """
 
+import copy
+import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +18,27 @@ from sslx.data.decode import decode
 from sslx.data.sources import Split
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoded(split: Split, numbers: Sequence[int], size: int) -> list[tuple[np.ndarray | str, int]]:
+    """Images uint8 [H, W, C] of the split, `square` to `size` pixels if above 0, or the reason why not; and labels."""
+
+    def image(content: bytes | np.ndarray | str) -> np.ndarray | str:
+        try:
+            return content if isinstance(content, str) else decode(content, size, split.channels)
+        except ValueError as error:
+            return str(error)
+
+    return [(image(content), label) for content, label in split.read(numbers)]
+
+
+def in_threads(
+    pool: ThreadPoolExecutor, split: Split, numbers: Sequence[int], size: int
+) -> Iterator[tuple[np.ndarray | str, int]]:
+    """`decoded` by the threads of the pool, which begin at once; a few at a time, as TFDS reads single ones slowly."""
+    few = min(max(len(numbers) // (4 * CORES), 1), 32)
+    parts = [numbers[start : start + few] for start in range(0, len(numbers), few)]
+    return itertools.chain.from_iterable(pool.map(lambda part: decoded(split, part, size), parts))
 
 
 class Streamed:
@@ -29,6 +52,7 @@ class Streamed:
         self.ndim = len(self.shape)
         self.nbytes = int(np.prod(self.shape, dtype=np.int64))
         self._split, self._kept, self._size = split, kept, size
+        self._threads = CORES
         self._pool: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -36,36 +60,27 @@ class Streamed:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """One image, or those of a slice or an integer array; ValueError for one that has changed or gone since."""
-        numbers = np.arange(len(self))[rows]
+        numbers = self._kept[rows]
         if numbers.ndim == 0:
-            return self.decode(int(numbers))
+            return self[[rows]][0]
+        self._pool = self._pool or ThreadPoolExecutor(self._threads)
         images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
-
-        def put(place: int) -> None:
-            images[place] = self.decode(int(numbers[place]))
-
-        self._pool = self._pool or ThreadPoolExecutor(CORES)
-        list(self._pool.map(put, range(len(numbers))))
+        found = in_threads(self._pool, self._split, numbers.tolist(), self._size)
+        for place, (image, _) in enumerate(found):
+            if isinstance(image, str) or image.shape != self.shape[1:]:
+                reason = image if isinstance(image, str) else f"its shape is {image.shape}, not {self.shape[1:]}"
+                raise ValueError(
+                    f"{self._split.where(int(numbers[place]))} could be read when the data was checked, and now it "
+                    f"cannot ({reason}). Put it back; if the data has changed on purpose, start a new run."
+                )
+            images[place] = image
         return images
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For a worker process, which makes its own threads."""
-        return vars(self) | {"_pool": None}
-
-    def decode(self, row: int) -> np.ndarray:
-        """Image `row`, uint8 [H, W, C]; ValueError for one that has changed or gone since it was checked."""
-        number = int(self._kept[row])
-        try:
-            content, _ = self._split.read(number)
-            image = decode(content, self._size, self._split.channels)
-            if image.shape != self.shape[1:]:
-                raise ValueError(f"its shape is {image.shape}, not {self.shape[1:]}")
-        except (ValueError, OSError) as error:
-            raise ValueError(
-                f"{self._split.where(number)} could be read when the data was checked, and now it cannot ({error}). "
-                "Put it back; if the data has changed on purpose, start a new run."
-            ) from error
-        return image
+    def shared(self, workers: int) -> "Streamed":
+        """For each of so many processes: the same images, decoded by its share of the threads."""
+        images = copy.copy(self)
+        images._threads, images._pool = max(CORES // workers, 1), None
+        return images
 
 
 class Batches:
@@ -73,13 +88,13 @@ class Batches:
 
     def __init__(self, images: Streamed, order: Callable[[int], np.ndarray], part: slice) -> None:
         """`order` gives the indices [B] of a step, `part` those of them that this process needs."""
-        self._images, self._order, self._part = images, order, part
+        self.images, self._order, self._part = images, order, part
 
     def __len__(self) -> int:
         return sys.maxsize
 
     def __getitem__(self, step: int) -> np.ndarray:
-        return np.stack([self._images.decode(int(row)) for row in self._order(step)[self._part]])
+        return self.images[self._order(step)[self._part]]
 
 
 def in_processes(batches: Batches, start: int, workers: int) -> Any:
@@ -92,6 +107,9 @@ def in_processes(batches: Batches, start: int, workers: int) -> Any:
 
     if not flags.FLAGS.is_parsed():  # Grain reads its flags, which are parsed only where a command has been started
         flags.FLAGS.mark_as_parsed()
+    # Batches that wait in shared memory when a run ends are freed by Python's tracker process, which need not say so.
+    sys.warnoptions.append("ignore:resource_tracker")
+    batches.images = batches.images.shared(workers)
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     rows = grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
     return iter(rows.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))

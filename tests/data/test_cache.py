@@ -41,14 +41,14 @@ def reds(source) -> list[int]:
 SLOW = """
 import sys, time
 from configs import common
-from sslx.data import cache, sources
+from sslx.data import cache, sources, stream
 data = common.get_config().data
 data.name, data.cache = sys.argv[1:3]
-pause, original = float(sys.argv[3]), cache.decode
+pause, original = float(sys.argv[3]), stream.decode
 def slow(*words):
     time.sleep(pause)
     return original(*words)
-cache.decode, cache.CHUNK = slow, 4
+stream.decode, cache.CHUNK = slow, 4
 print(len(sources.load(data).train.images), flush=True)
 """
 
