@@ -7,6 +7,7 @@ that the lock is in the way, by processes, through Grain.
 import copy
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,4 +113,9 @@ def in_processes(batches: Batches, start: int, workers: int) -> Any:
     batches.images = batches.images.shared(workers)
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     rows = grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
-    return iter(rows.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
+    return iter(rows.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_leave_interrupts))
+
+
+def _leave_interrupts(worker: int, workers: int) -> None:
+    """Ctrl-C reaches all processes, and the one that trains ends the others when it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
