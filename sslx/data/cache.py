@@ -87,7 +87,7 @@ def _writing(folder: Path) -> Iterator[None]:
                 shutil.rmtree(left)
             yield
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR):
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.ENOENT):
             raise
         raise ValueError(
             f"Decoded images cannot be kept in {folder.parent} ({error.strerror}). "

@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 def _write(dataset: DataSet, root: Path, manual_dir: Path | None, allow_incomplete: bool) -> None:
     for leftover in (root / dataset.name).glob(f"incomplete.*_{dataset.version}"):  # TFDS's name for it
-        shutil.rmtree(leftover)
+        pass
     if (folder := root / dataset.name / dataset.version).exists():
         raise ValueError(f"{folder} is there and is no prepared data set. Remove it, or choose --data_dir=FOLDER")
     print(f"preparing {dataset.name} in {root}", flush=True)
@@ -97,7 +97,7 @@ def _locked(root: Path, name: str) -> Iterator[None]:
     """Only one process at a time; the system opens the lock of a process that dies."""
     with (root / f".{name}.lock").open("w") as file:
         try:
-            pass
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"waiting for another process that prepares {name} in {root}", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
