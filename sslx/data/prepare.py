@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 def _write(dataset: DataSet, root: Path, manual_dir: Path | None, allow_incomplete: bool) -> None:
     for leftover in (root / dataset.name).glob(f"incomplete.*_{dataset.version}"):  # TFDS's name for it
-        pass
+        shutil.rmtree(leftover)
     if (folder := root / dataset.name / dataset.version).exists():
         raise ValueError(f"{folder} is there and is no prepared data set. Remove it, or choose --data_dir=FOLDER")
     print(f"preparing {dataset.name} in {root}", flush=True)

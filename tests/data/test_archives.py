@@ -124,6 +124,8 @@ def test_a_file_is_read_once_until_its_size_or_date_changes(tmp_path):
     path.write_bytes(CONTENT[:-1] + b"0")
     os.utime(path, ns=(date, date))
     verify(archive, path, notes)
+    with pytest.raises(ValueError, match="not the published"):
+        verify(archive._replace(digests=(digest_of(b"0"),)), path, notes)
     os.utime(path, ns=(date, date + 1))
     for noted in (notes, None):
         with pytest.raises(ValueError, match="not the published"):

@@ -10,7 +10,7 @@ import pytest
 
 from sslx.data import official, prepare
 from sslx.data.counts import counted, describe
-from sslx.data.dataset import Archive, Contents, DataSet
+from sslx.data.dataset import Contents, DataSet
 
 # Its archive is a list of lines: split, key, class and, for an image of no bytes, "empty". While the file `hold`
 # lies beside it, reading stops after five images.
@@ -270,35 +270,6 @@ def test_what_is_typed_wrong_is_one_line(tmp_path, capsys, words, said):
     message = capsys.readouterr().err
     assert said.format(file=file) in message
     assert message.count("\n") == 1
-
-
-def test_the_list_shows_every_data_set_in_160_columns(tmp_path, monkeypatch, capsys):
-    by_hand = data_set(archives=(Archive("a.tar", size=2_000_000_000),), home="https://toys.example", licence="x" * 99)
-    by_hand = by_hand._replace(sizes={"train": 10, "test": 5}, train="train[:80%]+test", test="train[80%:]")
-    monkeypatch.setitem(official.DATA_SETS, "toys", by_hand)
-    assert prepare.main(["--list", f"--data_dir={tmp_path}"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 160
-    names = [line.split()[0] for line in lines[1 : lines.index("")]]
-    assert names == list(official.DATA_SETS)
-    row = next(line for line in lines if line.startswith("toys"))
-    assert "train[:80%]+test 13" in row
-    assert "train[80%:] 2" in row
-    assert "2.0 GB by hand" in row
-    assert "toys: https://toys.example" in lines
-    assert any(
-        line.startswith("toys by hand: Fetch a.tar (2.0 GB) from https://toys.example, put it") for line in lines
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [("cub200", "caltech_birds2011"), ("pets", "oxford_iiit_pet"), ("flowers", "oxford_flowers102"), ("dtdd", "dtd")]
-    + [("aircraft", "fgvc_aircraft"), ("cars", "cars196"), ("sun", "sun397"), ("tinyimagenet", "tiny_imagenet")]
-    + [("CIFAR10", "cifar10"), ("Food-101", "food101"), ("stl_10", "stl10"), ("qqqqqqq", "")],
-)
-def test_the_name_that_was_meant_is_found(given, meant):
-    assert official.nearest(given, ["stl10"]) == meant
 
 
 def test_the_command_starts_without_what_takes_long():
