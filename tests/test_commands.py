@@ -110,12 +110,16 @@ def test_ctrl_c_and_sigterm_save_and_the_same_command_goes_on(finished, cache, t
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(finished, cache, tmp_path):
-    """SIGKILL at random moments, while saving too: each restart goes on, and the last state is the same to the bit."""
+    """SIGKILL at random moments, while saving too: each restart goes on, and the last state is the same to the bit.
+
+    Every other start has its images on the device, the ones between decode them as they go.
+    """
     generator = np.random.default_rng(0)
     folder, kills, output = tmp_path / "run", 0, ""
     words = ("train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, "--config.checkpoint.every=1 steps")
+    streamed = ("--config.data.resident_gib=0", "--config.data.decoded_gib=0")
     while "done: 20 steps" not in output:
-        process = start(cache, *words)
+        process = start(cache, *words, *(streamed if kills % 2 else ()))
         first = process.stdout.readline()
         assert first, "the process died by itself"
         if kills < 20:
