@@ -8,6 +8,7 @@ import pytest
 
 from configs import common, crops, methods
 from configs.mnist5k import diet_ablation
+from sslx.data.official import DATA_SETS
 from sslx.data.views import Crop
 from sslx.training.method import load_method
 from sslx.training.optim import make_optimizer
@@ -29,6 +30,7 @@ def test_a_recipe_builds_its_method_and_optimizer(name):
     make_optimizer(config.optimizer, durations)
     assert durations.steps(config.monitor.every) > 0
     assert config.monitor.lidar_images > method.encoder.width, "LiDAR cannot exceed the number of images"
+    assert config.data.name in DATA_SETS
     assert f"python train.py --config={name.replace('.', '/')}.py" in module.__doc__
 
 

@@ -113,15 +113,16 @@ def download(archive: Archive, folder: Path, notes: Path | None = None) -> Path:
 
 
 def instructions(dataset: DataSet, root: Path, archives: list[Archive]) -> str:
-    """One sentence that says which of the archives to fetch from where, and into which folder to put them."""
+    """Says which of the archives to fetch from where, and into which folder to put them."""
     files = [archive.file + (f" ({amount(archive.size)})" if archive.size else "") for archive in archives]
     places = ", ".join(archive.url for archive in archives if archive.url) or dataset.home
     folders = [UNPACKED[archive.file] for archive in archives if archive.file in UNPACKED]
     unpacked = f", or their images unpacked in folders {' and '.join(folders)}," if folders else ""
+    within = f" Or prepare {dataset.within} first, whose records do as well." if dataset.within else ""
     folder = root / "downloads" / "manual" / dataset.name
     return (
         f"Fetch {', '.join(files)} from {places}, put {'them' if len(files) > 1 else 'it'}{unpacked} into {folder} "
-        "(or say where else with --manual_dir=FOLDER), and type the same command again."
+        f"(or say where else with --manual_dir=FOLDER), and type the same command again.{within}"
     )
 
 
@@ -132,6 +133,10 @@ def _located(dataset: DataSet, root: Path, manual_dir: Path | None) -> dict[str,
     folders = [downloads / "manual" / dataset.name, downloads / "manual", downloads / dataset.name]
     folders = [*([manual_dir] if manual_dir else []), *folders]
     found = {archive.file: locate(archive, folders) for archive in dataset.archives}
+    if dataset.within and not all(found.values()):
+        for info in sorted((root / dataset.within).glob("*/dataset_info.json")):
+            if '"array_record"' in info.read_text():
+                return {archive.file: info.parent for archive in dataset.archives}
     return {file: path for file, path in found.items() if path}
 
 

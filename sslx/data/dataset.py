@@ -46,3 +46,4 @@ class DataSet(NamedTuple):
     source: str  # of the figures and the choice of splits
     disk: int  # bytes of the prepared records, about
     version: str = "1.0.0"  # ours, not that of TFDS's builder of the same name
+    within: str = ""  # a data set that has all of its images: prepared, its folder does in place of the archives

@@ -19,7 +19,7 @@ root = Path(sys.argv[1])
 def smaller(name, installed="", **sizes):
     known = official.DATA_SETS[name]
     bare = tuple(a._replace(size=0, digests=(), installed=installed) for a in known.archives)
-    official.DATA_SETS[name] = known._replace(sizes=sizes, archives=bare)
+    official.DATA_SETS[name] = known._replace(sizes=sizes, archives=bare, disk=10_000)
     return official.DATA_SETS[name]
 
 def load(name, folder="data", **fields):
@@ -80,6 +80,18 @@ assert (len(train.images), len(test.images)) == (80, 20)
 everything = load("eurosat", train_split="train", test_split="train[:5]").train
 np.testing.assert_array_equal(np.concatenate([train.images, test.images]), everything.images)
 
+# ImageNet-100 from a prepared ImageNet is what it is from the archives.
+whole = smaller("imagenet2012", train=1000, validation=60)
+hundred = smaller("imagenet100", train=100, validation=60)
+prepare(whole, root / "whole", root / "imagenet", allow_incomplete=True)
+for folder, archives_at in (("whole", None), ("tars", root / "imagenet")):
+    prepare(hundred, root / folder, archives_at, allow_incomplete=True)
+shards = [sorted((root / folder / "imagenet100/1.0.0").glob("*array_record*")) for folder in ("whole", "tars")]
+assert [shard.name for shard in shards[0]] == [shard.name for shard in shards[1]] and len(shards[0]) == 2
+assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*shards, strict=True))
+hundreds = load("imagenet100", "whole", image_size=8)
+assert len(hundreds.train.images) == 100 == len(set(hundreds.train.labels)) == len(hundreds.train.facts["classes"])
+
 # By its path, under no name; streamed; and a record that is damaged after all.
 folder = root / "data/eurosat/1.0.0"
 by_path = load(f"array_record:{folder}", train_split="train[:80%]", test_split="train[80%:]")
@@ -99,9 +111,10 @@ assert "tensorflow" not in sys.modules
 
 
 def test_data_sets_are_found_by_name_with_their_splits(tmp_path):
-    for name in ("debian", "blood", "eurosat"):
+    for name in ("debian", "blood", "eurosat", "imagenet"):
         (tmp_path / name).mkdir()
     fakes.fake_fashion_mnist(tmp_path / "debian", train=20, test=10)
     fakes.fake_medmnist(tmp_path / "blood", name="bloodmnist", train=12, validation=6, test=8)
+    fakes.fake_imagenet2012(tmp_path / "imagenet", validation=60)
     fakes_fine.fake_eurosat(tmp_path / "eurosat", per_class=10)
     subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], check=True, timeout=120)

@@ -10,6 +10,7 @@ from sslx.data.sets.archive import damaged, nested_tar_members, tar_members, zip
 
 TRAIN, VALIDATION, TINY = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "tiny-imagenet-200.zip"
 SUFFIXES = (".jpeg", ".jpg", ".png")
+RECORDS = 256  # read at once, which is several times faster than one by one
 
 # WordNet's id of the class, name of the image, the file's bytes.
 Named = tuple[str, str, bytes]
@@ -39,7 +40,7 @@ def _read_tiny_imagenet(paths: Mapping[str, Path]) -> Contents:
 
 
 def _contents(paths: Mapping[str, Path], synsets: list[str]) -> Contents:
-    """The classes `synsets` of the two archives; either may be a folder with the images unpacked."""
+    """The classes `synsets` of the two archives; either may be a folder with the images unpacked, or with records."""
     numbers = {synset: number for number, synset in enumerate(synsets)}
     return Contents(
         tuple(synsets),
@@ -58,10 +59,15 @@ def _published(file: str) -> list[str]:
 
 
 def _train(path: Path, numbers: dict[str, int]) -> Iterator[Example]:
+    if _is_prepared(path):
+        return _records(path, "train", numbers)
     return _numbered(path, numbers, _class_folders(path, numbers) if path.is_dir() else _class_tars(path, numbers))
 
 
 def _validation(path: Path, numbers: dict[str, int]) -> Iterator[Example]:
+    if _is_prepared(path):
+        yield from _records(path, "validation", numbers)
+        return
     if any((path / synset).is_dir() for synset in numbers):
         for synset, name, content in _class_folders(path, numbers):
             yield name, content, numbers[synset]
@@ -107,6 +113,23 @@ def _numbered(path: Path, numbers: dict[str, int], found: Iterator[Named]) -> It
         yield name, content, numbers[synset]
     if missing:
         raise damaged(path, f"it has no images of {min(missing)}")
+
+
+def _is_prepared(path: Path) -> bool:
+    return (path / "dataset_info.json").exists()
+
+
+def _records(folder: Path, split: str, numbers: dict[str, int]) -> Iterator[Example]:
+    """Images of a prepared ImageNet, ours or TFDS's, whose classes are among those asked for."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder)
+    synsets = builder.info.features["label"].names
+    source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    for begin in range(0, len(source), RECORDS):
+        for record in source.__getitems__(range(begin, min(begin + RECORDS, len(source)))):
+            if (number := numbers.get(synsets[record["label"]])) is not None:
+                yield record["file_name"].decode(), record["image"], number
 
 
 def _class_tars(path: Path, synsets: Mapping[str, int]) -> Iterator[Named]:
@@ -168,6 +191,7 @@ IMAGENET100 = IMAGENET2012._replace(
     classes=100,
     source="Tian, Krishnan, Isola, Contrastive Multiview Coding, 2020: imagenet100.txt of github.com/HobbitLong/CMC",
     disk=16_000_000_000,
+    within="imagenet2012",
 )
 
 TINY_IMAGENET = DataSet(
