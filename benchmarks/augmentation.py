@@ -1,11 +1,17 @@
-"""How much the folded, planar form of `sslx.data.augment` saves: the SimCLR view, made in three ways.
+"""How much the forms of `sslx.data.augment` save: SimCLR's view, and crop and flip alone, each made in several ways.
 
-Run `python -m benchmarks.augmentation`. Each way makes crop, flip, colour jitter with exact HSV hue, gray and blur:
+Run `python -m benchmarks.augmentation`, or add pairs of the image's and the view's side in pixels, as in
+`python -m benchmarks.augmentation 256,224 224,96`. SimCLR's view is crop, flip, colour jitter with exact HSV hue, gray
+and blur. The ways:
 
-- `sslx`: crop, flip and blur folded into two matrices per image, colour on separate planes;
+- `sslx`: as training does it, colour on separate planes, geometry in the form that `sslx.data.taps.pay` chooses;
+- `matrices`, `taps`: the same in one form of the geometry, whatever the shapes: crop, flip and blur folded into two
+  matrices per image, or sums over a few pixels. One of them is the program of `sslx`, and shows the noise;
 - `op by op`: the same operations in JAX as one would first write them: `scale_and_translate`, `rgb_to_hsv` and back, a
   depthwise convolution; boxes and factors are drawn more simply, which favours this side;
 - `Pillow`: one image after the other on one core, as a data-loading worker does; multiply by your number of workers.
+
+On a CPU training has a device per core: XLA_FLAGS=--xla_force_host_platform_device_count=2 does as much here.
 
 How to read it: the ways take turns within every round, and a ratio is the median over the rounds of time / time of
 sslx, so that a busy machine slows both sides alike. The ratios are the result; img/s depends on the machine.
@@ -14,26 +20,35 @@ sslx, so that a busy machine slows both sides alike. The ratios are the result; 
 import colorsys
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image, ImageEnhance, ImageFilter
 
+from sslx.data import taps
 from sslx.data.augment import augment
 from sslx.data.recipe import Crop
 
-SIZES = (32, 96)
+PAIRS = ((32, 32), (96, 96), (224, 96), (256, 224))  # sides of the image and of the view
 ROUNDS = 15
-BATCH = {32: 256, 96: 64}
 TAPS = 9
 
 
-def recipe(size: int) -> Crop:
-    return Crop(size, jitter=0.8, gray=0.2, blur=0.5)
+def recipes(size: int) -> dict[str, Crop]:
+    return {"SimCLR view": Crop(size, jitter=0.8, gray=0.2, blur=0.5), "crop and flip": Crop(size)}
+
+
+@partial(jax.jit, static_argnames=("crop", "few"))
+def in_form(key: jax.Array, images: jax.Array, crop: Crop, few: bool) -> jax.Array:
+    with mock.patch.object(taps, "pay", return_value=few):
+        return augment.__wrapped__(key, images, crop)
 
 
 def rgb_to_hsv(rgb: jax.Array) -> jax.Array:
@@ -116,17 +131,23 @@ def pillow_view(rng: np.random.Generator, pixels: np.ndarray, crop: Crop) -> np.
     return np.asarray(image, np.float32) / 255
 
 
-def ways(size: int) -> dict[str, Callable[[], object]]:
-    """The three ways, each a function that makes one batch of views and waits for it."""
-    crop, rng, key = recipe(size), np.random.default_rng(0), jax.random.key(0)
-    noise = rng.integers(0, 256, (BATCH[size], 8, 8, 3), dtype=np.uint8)
-    pixels = np.stack([np.asarray(Image.fromarray(image).resize((size, size))) for image in noise])
-    images = jnp.asarray(pixels)
-    return {
+def ways(side: int, batch: int, crop: Crop) -> dict[str, Callable[[], object]]:
+    """The ways, each a function that makes one batch of views and waits for it."""
+    rng, key = np.random.default_rng(0), jax.random.key(0)
+    noise = rng.integers(0, 256, (batch, 8, 8, 3), dtype=np.uint8)
+    pixels = np.stack([np.asarray(Image.fromarray(image).resize((side, side))) for image in noise])
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    images = jax.device_put(pixels, NamedSharding(mesh, PartitionSpec("data")))
+    made = {
         "sslx": lambda: augment(key, images, crop).block_until_ready(),
+        "matrices": lambda: in_form(key, images, crop, few=False).block_until_ready(),
+        "taps": lambda: in_form(key, images, crop, few=True).block_until_ready(),
         "op by op": lambda: naive(key, images, crop).block_until_ready(),
         "Pillow, one core": lambda: np.stack([pillow_view(rng, image, crop) for image in pixels]),
     }
+    if not crop.jitter:
+        del made["op by op"]  # it draws and makes every operation, and then drops it
+    return made
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -138,16 +159,19 @@ def seconds(function: Callable[[], object]) -> float:
 def main() -> None:
     red = jnp.array([0.9, 0.2, 0.3])
     assert np.allclose(rgb_to_hsv(red), colorsys.rgb_to_hsv(0.9, 0.2, 0.3), atol=1e-5), "the naive way is wrong"
-    print(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {ROUNDS} rounds, SimCLR view")
-    for size in SIZES:
-        competitors = ways(size)
-        first = {name: seconds(function) for name, function in competitors.items()}
-        rounds = [{name: seconds(function) for name, function in competitors.items()} for _ in range(ROUNDS)]
-        print(f"\n{size} x {size} x 3, batch {BATCH[size]}")
-        for name in competitors:
-            rate = BATCH[size] / statistics.median(times[name] for times in rounds)
-            ratio = statistics.median(times[name] / times["sslx"] for times in rounds)
-            print(f"{name:18}{rate:10.0f} img/s   time / sslx {ratio:6.2f}   first call {first[name]:5.2f} s")
+    print(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {ROUNDS} rounds")
+    pairs = [tuple(map(int, pair.split(","))) for pair in sys.argv[1:]] or PAIRS
+    for side, size in pairs:
+        batch = max(16, min(256, 2**19 // size**2 // 8 * 8))
+        for title, crop in recipes(size).items():
+            competitors = ways(side, batch, crop)
+            first = {name: seconds(function) for name, function in competitors.items()}
+            rounds = [{name: seconds(function) for name, function in competitors.items()} for _ in range(ROUNDS)]
+            print(f"\n{title}, {side} to {size} pixels, batch {batch}")
+            for name in competitors:
+                rate = batch / statistics.median(times[name] for times in rounds)
+                ratio = statistics.median(times[name] / times["sslx"] for times in rounds)
+                print(f"{name:18}{rate:10.0f} img/s   time / sslx {ratio:6.2f}   first call {first[name]:5.2f} s")
 
 
 if __name__ == "__main__":

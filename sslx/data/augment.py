@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from sslx.data import colour
+from sslx.data import colour, taps
 from sslx.data.geometry import BOX_DRAWS, blur_rows, crop_boxes, resample, resize_rows, sample_boxes
 from sslx.data.recipe import Crop
 
@@ -85,16 +85,23 @@ def _cut(uniforms: Uniforms, images: jax.Array, crop: Crop) -> colour.Planes:
     boxes = crop_boxes(uniforms[Draw.CROP], (height, width), crop.area, crop.ratio)
     upright = jnp.zeros(batch, bool)
     mirrored = uniforms[Draw.FLIP][:, 0] < crop.flip if crop.flip else upright
+    border = taps.blur_border(crop.blur_kernel, crop.blur_sigma[1]) if crop.blur else 0
+    if taps.pay((height, width), crop.size, crop.interpolation, border):
+        box = (boxes.top, boxes.height), (boxes.left, boxes.width)
+        sigma = _sigma(uniforms[Draw.BLUR], crop) if crop.blur else None
+        return taps.cut(images, *box, crop.size, mirrored, crop.interpolation, sigma, border)
     rows = resize_rows(boxes.top, boxes.height, crop.size, height, upright, crop.interpolation)
     columns = resize_rows(boxes.left, boxes.width, crop.size, width, mirrored, crop.interpolation)
     if crop.blur:
-        draws = uniforms[Draw.BLUR]
-        low, high = crop.blur_sigma
-        sigma = jnp.where(draws[:, 0] < crop.blur, low + draws[:, 1] * (high - low), NO_BLUR)
-        weights = blur_rows(sigma, crop.size, crop.blur_kernel)
+        weights = blur_rows(_sigma(uniforms[Draw.BLUR], crop), crop.size, crop.blur_kernel)
         rows = jnp.matmul(weights, rows, precision=jax.lax.Precision.HIGHEST)
         columns = jnp.matmul(weights, columns, precision=jax.lax.Precision.HIGHEST)
     return resample(images, rows, columns)
+
+
+def _sigma(draws: jax.Array, crop: Crop) -> jax.Array:
+    low, high = crop.blur_sigma
+    return jnp.where(draws[:, 0] < crop.blur, low + draws[:, 1] * (high - low), NO_BLUR)
 
 
 def _colour(uniforms: Uniforms, planes: colour.Planes, crop: Crop) -> colour.Planes:

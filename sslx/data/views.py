@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sslx.data import taps
 from sslx.data.augment import augment, check_images, normalise
 from sslx.data.geometry import resample, resize_rows
 from sslx.data.masks import BlockWise, MultiBlock, draw_masks
@@ -114,11 +115,19 @@ def plain_view(images: jax.Array, crop: Crop) -> jax.Array:
     """
     check_images(images, crop)
     batch, *sides, _ = images.shape
-    weights = []
-    for side in sides:
-        resized = crop.size * side // min(sides)
-        start = round((resized - crop.size) / 2) * side / resized
-        extent = crop.size * side / resized
-        box = jnp.full(batch, start, jnp.float32), jnp.full(batch, extent, jnp.float32)
-        weights.append(resize_rows(*box, crop.size, side, jnp.zeros(batch, bool), crop.interpolation))
+    upright = jnp.zeros(batch, bool)
+    rows, columns = (_middle(side, min(sides), crop.size, batch) for side in sides)
+    if taps.pay(sides, crop.size, crop.interpolation):
+        return normalise(taps.cut(images, rows, columns, crop.size, upright, crop.interpolation), crop)
+    weights = (
+        resize_rows(*interval, crop.size, side, upright, crop.interpolation)
+        for interval, side in zip((rows, columns), sides, strict=True)
+    )
     return normalise(resample(images, *weights), crop)
+
+
+def _middle(side: int, shortest: int, size: int, batch: int) -> taps.Interval:
+    """The part of one axis that the plain view shows: start and extent in pixels, each `[B]`."""
+    resized = size * side // shortest
+    start, extent = round((resized - size) / 2) * side / resized, size * side / resized
+    return jnp.full(batch, start, jnp.float32), jnp.full(batch, extent, jnp.float32)
