@@ -13,8 +13,8 @@ and blur. The ways:
 
 On a CPU training has a device per core: XLA_FLAGS=--xla_force_host_platform_device_count=2 does as much here.
 
-How to read it: the ways take turns within every round, and a ratio is the median over the rounds of time / time of
-sslx, so that a busy machine slows both sides alike. The ratios are the result; img/s depends on the machine.
+How to read it: the ways run in every round, in random order, and a ratio is the median over the rounds of time / time
+of sslx, so that a busy machine slows both sides alike. The ratios are the result; img/s depends on the machine.
 """
 
 import colorsys

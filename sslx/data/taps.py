@@ -17,12 +17,11 @@ import numpy as np
 from sslx.data.geometry import KERNELS
 
 SUPPORT = {"bilinear": 1, "bicubic": 2}  # pixels on either side, where the image is not made smaller
-# Time of a whole view with taps / with matrices, on 2 CPU devices of one core each, batch 32 (the colour takes a third
-# to a half of it), sides of image and view in pixels (medians of 15 rounds, benchmarks/augmentation.py):
-#                       64, 64   96, 96   128, 112   224, 96   256, 224
-#   colour and blur      1.2      1.1       0.93      0.63       0.90
-#   colour               1.0      1.0       0.87      0.60       0.65
-#   crop and flip        0.55     0.59      0.58      0.35       0.37
+# Time of a view with taps / with matrices, by benchmarks/augmentation.py on 2 CPU devices of one core each, for sides
+# of image and view in pixels of     64, 64   96, 96   128, 112   224, 96   256, 224
+#   SimCLR's view (colour, blur)      1.1      1.1       0.95      0.6        0.7
+#   crop and flip alone               0.6      0.6       0.65      0.33       0.37
+# Colour alone is in between, about 1.0 at 64, 64 and 0.95 at 96, 96.
 SMALLEST_SIDE, SMALLEST_BLURRED_SIDE = 96, 128
 MOST_TAPS = 32  # each is a line of the program, which has to be compiled
 
