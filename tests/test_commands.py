@@ -266,6 +266,8 @@ def test_bad_images_get_one_clear_line(cache, tmp_path):
     words = ("train.py", RECIPE, f"--run={tmp_path / 'run'}", f"--config.data.name=folder:{folder.parent}")
     assert_one_line(run(cache, *words, expect=2), r"There are no images in .*images")
     (folder / "broken.png").write_bytes(b"not an image")
+    assert_one_line(run(cache, *words, expect=2), r"has no readable image: .*broken\.png cannot be read as an image")
+    Image.new("RGB", (8, 8)).save(folder / "whole.png")
     assert_one_line(run(cache, *words, expect=2), r"broken\.png cannot be read as an image.*on_corrupt=skip")
 
 
