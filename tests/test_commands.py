@@ -76,8 +76,7 @@ def test_eval_judges_every_checkpoint(finished, cache):
         assert 0.1 < line["knn"] <= 1
     assert (folder / "eval.md").read_text().count("\n|") == 14
     assert np.asarray(Image.open(folder / "eval.png")).std() > 10
-    words = ("--checkpoint=last", "--metrics=rankme", "--probe=", "--pictures")
-    output = run(cache, "eval.py", f"--run={folder}", *words)
+    output = run(cache, "eval.py", f"--run={folder}", "--checkpoint=last", "--metrics=rankme", "--probe=", "--pictures")
     assert f"drawn of step 20: {folder}/neighbours-20.png" in output
     assert np.asarray(Image.open(folder / "neighbours-20.png")).std() > 10
     assert "LiDAR" not in output
@@ -110,10 +109,7 @@ def test_ctrl_c_and_sigterm_save_and_the_same_command_goes_on(finished, cache, t
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(finished, cache, tmp_path):
-    """SIGKILL at random moments, while saving too: each restart goes on, and the last state is the same to the bit.
-
-    Every other start has its images on the device, the ones between decode them as they go.
-    """
+    """SIGKILL at random moments: each restart, with resident and streamed images in turn, goes on to the same bits."""
     generator = np.random.default_rng(0)
     folder, kills, output = tmp_path / "run", 0, ""
     words = ("train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, "--config.checkpoint.every=1 steps")
@@ -205,10 +201,7 @@ def test_a_flat_folder_trains_and_is_judged_without_labels(cache, tmp_path):
 MISTAKES = {
     "no recipe": ((), r"--config is missing: say which recipe"),
     "missing recipe": (("--config=configs/digits/diett.py",), r"no recipe .*Did you mean configs/digits/diet\.py\?"),
-    "unknown field": (
-        (RECIPE, "--config.optimizer.learning_rat=1"),
-        r"no field 'learning_rat'\. Did you mean 'learning_rate'\?",
-    ),
+    "unknown field": ((RECIPE, "--config.optimizer.learning_rat=1"), r"learning_rat'\. Did you mean 'learning_rate'\?"),
     "unknown method field": ((RECIPE, "--config.method.smoothing=1"), r"no field 'smoothing'"),
     "wrong type": ((RECIPE, "--config.batch_size=many"), r"--config\.batch_size takes a number, not 'many'"),
     "unknown flag": ((RECIPE, "--rnu=x"), r"Unknown command line flag 'rnu'\. Did you mean: run"),
