@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command begins the writing anew, and goes on with a download", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as of --list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -128,7 +130,7 @@ def _run(options: argparse.Namespace) -> None:
     root = Path(options.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     manual_dir = Path(options.manual_dir).expanduser() if options.manual_dir else None
     if options.list:
-        print(table(root))
+        print(table(root), flush=True)
         return
     foreign = [name for name in options.names if name not in DATA_SETS]
     if foreign:
