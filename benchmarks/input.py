@@ -13,7 +13,7 @@ images (32-pixel PNGs, 224-pixel JPEGs), made on the spot:
 
 How to read it: all ways take turns within every round, in an order that is drawn anew, and a ratio is the median over
 the rounds of its time / time of bare decoding. The ratios are the result; images per second depend on the machine. The
-last lines compare a SimCLR view with a step of ResNet-18, and say how long 20 steps waited for resident data.
+last lines compare a SimCLR view with a step of ResNet-18, and say what share of a step waits for resident data.
 """
 
 import argparse

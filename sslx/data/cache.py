@@ -65,7 +65,8 @@ def _complete(folder: Path, config: Any) -> bool:
 
 
 def _fits(facts: dict[str, Any], config: Any) -> bool:
-    return facts["count"] * int(np.prod(facts["shape"])) <= config.decoded_gib * 2**30
+    images = facts["count"] + len(facts["skipped"])  # the file is made for all of them
+    return images * int(np.prod(facts["shape"])) <= config.decoded_gib * 2**30
 
 
 def _array(folder: Path, name: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from pathlib import Path
 from sslx.data.dataset import Contents, DataSet, Example
 from sslx.data.progress import Progress
 
-BATCH = 256  # records at once, which array_record reads several times faster than one by one
 Histogram = list[int]  # images by class number
 
 
@@ -31,18 +30,13 @@ def check(dataset: DataSet, root: Path) -> dict[str, Histogram]:
 
     Raises ValueError when it is not prepared, when records are damaged and when the counts are not the official ones.
     """
-    import tensorflow_datasets as tfds  # here, for it takes a while, and so does what imports it
-
-    from sslx.data.builders import records_builder
+    from sslx.data.builders import records_builder, stored_records  # here, for TFDS takes a while
 
     builder = records_builder(dataset, root)
 
     def records(split: str) -> Iterator[Example]:
-        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        for begin in range(0, len(source), BATCH):
-            numbers = range(begin, min(begin + BATCH, len(source)))
-            for number, record in zip(numbers, source.__getitems__(numbers), strict=True):
-                yield record.get("file_name", b"").decode() or number, record["image"], int(record["label"])
+        for number, record in stored_records(builder, split):
+            yield record.get("file_name", b"").decode() or number, record["image"], int(record["label"])
 
     stored: dict[str, Callable[[], Iterator[Example]]]
     stored = {split: functools.partial(records, split) for split in builder.info.splits}

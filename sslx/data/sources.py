@@ -80,16 +80,13 @@ def load(config: Any) -> Sources:
 
 def _find(config: Any) -> Splits:
     # Imported here: a prepared TFDS split must not pay for the folder reader, nor a folder for TFDS.
-    kind, _, rest = config.name.partition(":")
+    kind = config.name.partition(":")[0]
     if kind == "folder":
         from sslx.data.folder import splits
     elif kind in ("npz", "array_record"):
         from sslx.data.files import splits
     else:
         from sslx.data.catalogue import splits
-    if rest.startswith("~"):
-        config = config.copy_and_resolve_references()
-        config.name = f"{kind}:{Path(rest).expanduser()}"
     return splits(config)
 
 

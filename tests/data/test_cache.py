@@ -155,6 +155,13 @@ def test_one_bad_file_among_many_and_an_empty_one_are_listed(config, pictures, c
     assert reds(sources.load(config).train) == list(range(30))
 
 
+def test_a_limit_between_the_readable_images_and_all_is_one_limit(config, pictures):
+    (pictures / "07.png").write_bytes(b"")
+    config.update(on_corrupt="skip", decoded_gib=29.5 * 8 * 8 * 3 / 2**30)
+    for _ in range(2):
+        assert len(reds(sources.load(config).train)) == 29
+
+
 def test_facts_say_what_the_data_is(config):
     facts = sources.load(config).train.facts
     (path,) = Path(config.cache).rglob("facts.json")

@@ -7,7 +7,7 @@ import pytest
 from metrics.label_free import entries
 from sslx.data.sources import Source, Sources
 from sslx.evaluation.features import Extractor
-from sslx.evaluation.judge import LABEL_FREE, Settings, describe, judge
+from sslx.evaluation.judge import LABEL_FREE, Settings, describe, judge, judge_pixels
 from sslx.evaluation.report import table
 from tests.methods.harness import IMAGES, recipe, set_up
 
@@ -66,3 +66,15 @@ def test_metrics_of_views_are_checked_for_their_number():
     SETTINGS._replace(metrics=("rankme",), lidar_views=1).check()
     with pytest.raises(ValueError, match="1 views"):
         SETTINGS._replace(metrics=("alignment",), lidar_views=1).check()
+
+
+def test_what_the_probes_learn_from_is_the_probe_split(simclr):
+    run, model = simclr
+    labels = np.arange(len(IMAGES)) % 3
+    train = Source(IMAGES, labels, {"name": "train"})
+    data = Sources(train, train._replace(labels=labels * 0 + 5, facts={"name": "probe"}), train)
+    settings = SETTINGS._replace(metrics=("rankme",), probes=("knn",))
+    with jax.set_mesh(run.mesh):
+        found = judge(7, model, Extractor(run.method, run.mesh, 64), data, settings)
+    assert found.values["knn"] == judge_pixels(data, settings)["knn"] == 0
+    assert "probe (" in describe(settings, data)[-1]

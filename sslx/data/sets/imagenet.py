@@ -10,7 +10,6 @@ from sslx.data.sets.archive import damaged, nested_tar_members, tar_members, zip
 
 TRAIN, VALIDATION, TINY = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "tiny-imagenet-200.zip"
 SUFFIXES = (".jpeg", ".jpg", ".png")
-RECORDS = 256  # read at once, which is several times faster than one by one
 
 # WordNet's id of the class, name of the image, the file's bytes.
 Named = tuple[str, str, bytes]
@@ -123,13 +122,13 @@ def _records(folder: Path, split: str, numbers: dict[str, int]) -> Iterator[Exam
     """Images of a prepared ImageNet, ours or TFDS's, whose classes are among those asked for."""
     import tensorflow_datasets as tfds
 
+    from sslx.data.builders import stored_records
+
     builder = tfds.builder_from_directory(folder)
     synsets = builder.info.features["label"].names
-    source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    for begin in range(0, len(source), RECORDS):
-        for record in source.__getitems__(range(begin, min(begin + RECORDS, len(source)))):
-            if (number := numbers.get(synsets[record["label"]])) is not None:
-                yield record["file_name"].decode(), record["image"], number
+    for _, record in stored_records(builder, split):
+        if (number := numbers.get(synsets[record["label"]])) is not None:
+            yield record["file_name"].decode(), record["image"], number
 
 
 def _class_tars(path: Path, synsets: Mapping[str, int]) -> Iterator[Named]:
