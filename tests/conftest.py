@@ -24,3 +24,11 @@ def pytest_collection_modifyitems(items):
             group = item.name.partition("[")[2]
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.path.name != "test_commands.py")  # the longest file first
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they look at."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -70,8 +70,10 @@ def _labelled(root: Path) -> Labelled:
     if not found:
         raise ValueError(f"There are no images in {root}. Files that end in {', '.join(SUFFIXES)} are read.")
     # One file system composes an accented letter, another does not: the order must not depend on it.
-    found.sort(key=lambda path: [unicodedata.normalize("NFC", part) for part in path.relative_to(root).parts])
-    files = [(path, path.relative_to(root).parts[0] if path.parent != root else "") for path in found]
+    named = sorted(
+        ([unicodedata.normalize("NFC", part) for part in path.relative_to(root).parts], path) for path in found
+    )
+    files = [(path, parts[0] if len(parts) > 1 else "") for parts, path in named]
     if len({label for _, label in files}) > 1 and (loose := [path for path, label in files if not label]):
         raise ValueError(
             f"{root} has class folders and also loose images, such as {loose[0].name}. Move them into a class folder."
@@ -83,16 +85,14 @@ def _hold_out(files: Labelled) -> tuple[Labelled, Labelled]:
     """Every fifth file of each class as test images, chosen by a hash of its name so that new files change little."""
     if files[0][1] == "":
         return files, []
-    train, test = [], []
-    for label in sorted({label for _, label in files}):
+    held: set[tuple[Path, str]] = set()
+    for label in {label for _, label in files}:
         members = sorted(
             (file for file in files if file[1] == label),
-            key=lambda file: hashlib.sha256(file[0].name.encode()).digest(),
+            key=lambda file: hashlib.sha256(unicodedata.normalize("NFC", file[0].name).encode()).digest(),
         )
-        count = len(members) // HELD_OUT
-        test += members[:count]
-        train += members[count:]
-    return sorted(train), sorted(test)
+        held.update(members[: len(members) // HELD_OUT])
+    return [file for file in files if file not in held], [file for file in files if file in held]
 
 
 def _split(name: str, files: Labelled, classes: list[str] | None, config: Any) -> Split:

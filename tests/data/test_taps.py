@@ -15,16 +15,9 @@ from sslx.data.augment import augment
 from sslx.data.recipe import Crop
 from sslx.data.views import plain_view
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(5)
 NO_COLOUR = {"jitter": 0.0, "gray": 0.0, "solarise": 0.0, "erase": 0.0, "mean": (0.0,), "std": (1.0,)}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they look at."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -9,16 +9,9 @@ from PIL import Image
 from sslx.data.augment import augment
 from sslx.data.views import Crop, Views, metric_view, multi_crop, one_view, plain_view, training_views, two_views
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(1)
 LARGE, SMALL = Crop(16), Crop(8, area=(0.05, 0.4))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they look at."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

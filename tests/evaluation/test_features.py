@@ -67,9 +67,9 @@ def test_reading_features_leaves_the_model_as_it_was(simclr):
 
 
 def sources(labels: np.ndarray | None, taught: np.ndarray | None = None) -> Sources:
-    """The same images everywhere, the probe's with other labels if `taught` is given."""
+    """The same images everywhere; the probe has the first of them with other labels, if `taught` is given."""
     source = Source(IMAGES, labels, {"name": "test"})
-    probe = source if taught is None else source._replace(labels=taught)
+    probe = source if taught is None else source._replace(images=IMAGES[: len(taught)], labels=taught)
     return Sources(source, probe, None if labels is None else source)
 
 
@@ -87,7 +87,9 @@ def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
     assert set(first) == {"width", "knn", *(f"{metric}/{layer}" for metric in metrics for layer in layers)}
     unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), sources(None), seed=0)(model)
     assert "knn" not in unlabelled
-    elsewhere = Monitor(config, Extractor(run.method, run.mesh, 64), sources(labels, taught=labels * 0 + 5), seed=0)
+    elsewhere = Monitor(
+        config, Extractor(run.method, run.mesh, 64), sources(labels, taught=labels[:30] * 0 + 5), seed=0
+    )
     assert elsewhere(model)["knn"] == 0
     assert unlabelled["lidar/representation"] == first["lidar/representation"]
     assert "RankMe" in monitor_line(unlabelled)
