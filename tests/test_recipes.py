@@ -9,6 +9,7 @@ from configs import crops
 from sslx.training.method import load_method
 from sslx.training.optim import decays, group_of, labels, make_optimizer, parameter_groups, path_name
 from sslx.training.schedules import Durations, learning_rate, peak_rate
+from sslx.training.state import init_state, make_step
 
 RESNETS = ("simclr", "moco", "vicreg", "barlow_twins", "byol", "simsiam", "swav", "spectral")
 METHODS = (*RESNETS, "dino")
@@ -200,3 +201,15 @@ def test_the_masking_methods_have_the_published_settings_on_imagenet(method):
         for (path, flag), leaf in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(params), strict=True)
         if leaf.ndim == 1
     )
+
+
+@pytest.mark.parametrize("method", ["data2vec", "dino", "ijepa"])
+def test_a_step_of_a_transformer_s_recipe_can_be_traced(method):
+    config, durations = recipe("imagenet", method)
+    config.model.depth = 6  # of twelve; drop path begins in the second block
+    made = load_method(config, IMAGES["imagenet"])
+    optimizer = make_optimizer(config.optimizer, durations)
+    state = jax.eval_shape(lambda key: init_state(made, optimizer, key, (1, 224, 224, 3)), jax.random.key(0))
+    step = make_step(made, optimizer, learning_rate(config.optimizer, durations), 0, resident=False)
+    batch = jax.ShapeDtypeStruct((64, 256, 256, 3), "uint8"), jax.ShapeDtypeStruct((64,), "int32")
+    assert jax.eval_shape(step, state, *batch)[1]["loss"].shape == ()

@@ -135,7 +135,7 @@ class Method:
         teacher = extra["teacher"]
         projections, stats = apply_to_views(self.network, params, extra["stats"], batch.views, groups=0, key=key)
         known, teacher_stats = apply_to_views(
-            self.network, teacher["params"], teacher["stats"], batch.views[:2], groups=0
+            self.network, teacher["params"], teacher["stats"], batch.views[:2], groups=0, skip=False
         )
         student_scores = prototype_scores(jnp.stack(projections), params["last"])
         scores = jax.lax.stop_gradient(prototype_scores(jnp.stack(known), teacher["params"]["last"]))

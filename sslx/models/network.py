@@ -19,8 +19,8 @@ class Network(NamedTuple):
 
     `width` is the output's. `stats` holds the running averages of batch norm, {} where there is none; `apply` returns
     new ones in training and the same ones otherwise. In training, batch norm treats the rows i % `groups` as a batch of
-    their own, and a `key` decides which images skip a branch, where the network has such. A network of tokens (`patch`
-    is not 0) takes what its module takes besides: see sslx/models/vit.py.
+    their own, and a `key` decides which images skip a branch, where the network has such; with `skip=False` none does.
+    A network of tokens (`patch` is not 0) takes what its module takes besides: see sslx/models/vit.py.
     """
 
     init: Callable[[jax.Array, tuple[int, ...]], tuple[Params, Stats]]
@@ -54,11 +54,13 @@ def from_linen(module: nn.Module, rules: Rules, width: int, patch: int = 0) -> N
         train: bool,
         groups: int = 1,
         key: jax.Array | None = None,
+        skip: bool = True,
         **options: Any,
     ) -> tuple[Any, Stats]:
         variables = {"params": params, "batch_stats": stats}
         rngs = None if key is None else {"drop_path": key}
-        output, changed = module.apply(variables, x, train, groups, mutable=["batch_stats"], rngs=rngs, **options)
+        called = module if skip or not hasattr(module, "drop_path") else module.clone(drop_path=0.0)
+        output, changed = called.apply(variables, x, train, groups, mutable=["batch_stats"], rngs=rngs, **options)
         return output, changed["batch_stats"] if train and stats else stats
 
     return Network(init, apply, width, patch)
@@ -124,15 +126,16 @@ def apply_to_views(
     *,
     groups: int,
     key: jax.Array | None = None,
+    skip: bool = True,
 ) -> tuple[list[jax.Array], Stats]:
     """The network's output [B, k] in training for each of the views [B, ...]; views of one shape pass as one batch.
 
     Batch norm sees each view by itself, split into `groups`; with 0 it sees all views of one shape together. The `key`
-    is for networks whose images skip branches.
+    is for networks whose images skip branches, unless `skip` forbids it (a teacher's see everything).
     """
     outputs: dict[int, jax.Array] = {}
     for number, shape in enumerate(dict.fromkeys(view.shape for view in views)):
-        options = {} if key is None else {"key": jax.random.fold_in(key, number)}
+        options = ({} if key is None else {"key": jax.random.fold_in(key, number)}) | ({} if skip else {"skip": False})
         members = [number for number, view in enumerate(views) if view.shape == shape]
         # Image-major [B, V] -> [B V]: the views of an image stay on its device, where a concatenation would move them.
         rows = jnp.stack([views[number] for number in members], axis=1).reshape(-1, *shape[1:])
