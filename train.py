@@ -61,7 +61,7 @@ def main() -> int:
         try:
             return train(run, state)
         except FloatingPointError as error:
-            raise ValueError(
+            raise FloatingPointError(
                 f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Lower --config.optimizer"
                 ".learning_rate, lengthen .warmup or set .clip_norm, in a new run: --run=runs/NAME"
             ) from error

@@ -9,7 +9,7 @@ repository.
 from metrics.alpha_req import alpha_req
 from metrics.directions import alignment, feature_std, mean_cosine, self_clustering, uniformity
 from metrics.label_free import label_free
-from metrics.lidar import lidar
+from metrics.lidar import debiased_lidar, lidar
 from metrics.lidar_state import LidarState
 from metrics.neighbours import Clid, clid, idest, intrinsic_dimension
 from metrics.rankme import augmented_rankme, rankme
@@ -32,6 +32,7 @@ __all__ = [
     "alpha_req",
     "augmented_rankme",
     "clid",
+    "debiased_lidar",
     "effective_rank",
     "feature_std",
     "idest",

@@ -11,13 +11,15 @@ from jax.typing import ArrayLike
 from metrics.alpha_req import alpha_req
 from metrics.arrays import Array, load
 from metrics.directions import alignment, feature_std, mean_cosine, self_clustering, uniformity
-from metrics.lidar import lidar
+from metrics.lidar import debiased_lidar, lidar
+from metrics.lidar_state import LidarState
 from metrics.neighbours import Clid, clid, idest, intrinsic_dimension
 from metrics.rankme import augmented_rankme, rankme
 from metrics.score import Score
 from metrics.spectrum import SpectrumState, effective_rank, nesum, participation_ratio, stable_rank
 
-VIEWS: dict[str, Callable[..., Any]] = {"lidar": lidar, "augmented_rankme": augmented_rankme, "alignment": alignment}
+LDA: dict[str, Callable[..., Any]] = {"lidar": lidar, "debiased_lidar": debiased_lidar}
+VIEWS: dict[str, Callable[..., Any]] = LDA | {"augmented_rankme": augmented_rankme, "alignment": alignment}
 SPECTRUM: dict[str, Callable[..., Any]] = {
     "rankme": rankme,
     "effective_rank": effective_rank,
@@ -52,11 +54,10 @@ def label_free(
 ) -> dict[str, Score]:
     """Return the metrics of embeddings [n, d], or of views [n, q, d], by name.
 
-    Of views, lidar, augmented_rankme and alignment read all, every other metric the first view of each image. Those
-    that compare all pairs read at most `points` rows, drawn with `seed`; each score says its n. clid gives two
-    entries. `options` are passed on: `{"lidar": {"delta": 1e-6}}`. Without `metrics` all that the layout allows are
-    computed. Then, and with `skip_undefined=True`, a metric that is not defined for these embeddings is left out with
-    a warning.
+    Of views, the metrics in VIEWS read all, every other metric the first view of each image. Those that compare all
+    pairs read at most `points` rows, drawn with `seed`; each score says its n. clid gives two entries. `options` are
+    passed on: `{"lidar": {"delta": 1e-6}}`. Without `metrics` all that the layout allows are computed. Then, and with
+    `skip_undefined=True`, a metric that is not defined for these embeddings is left out with a warning.
 
     Raises ValueError for an unknown metric or option, for a metric that needs views when there are none, and whatever
     a metric that was asked for raises.
@@ -68,16 +69,19 @@ def label_free(
     _check(asked, options, array.ndim == 3 or metrics is None)
     plain = array[:, 0] if array.ndim == 3 else array
     state: SpectrumState | None = None
+    scatter: LidarState | None = None
     found: dict[str, Score] = {}
     for name in asked:
         if name in VIEWS and array.ndim == 2:
             continue
         if name in SPECTRUM and state is None:
             state = SpectrumState.of(plain, "label_free")
-        subject = array if name in VIEWS else state if name in SPECTRUM else plain
+        subject: Any = array if name in VIEWS else state if name in SPECTRUM else plain
         if name in PAIRS:
             subject = _draw(plain, points, seed)
         try:
+            if name in LDA:
+                subject = scatter = scatter or LidarState.of(array, keep_means="confidence" in options.get("lidar", {}))
             score = METRICS[name](subject, **options.get(name, {}))
         except ValueError as error:
             if not (metrics is None if skip_undefined is None else skip_undefined):

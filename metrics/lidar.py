@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from jax.typing import ArrayLike
 
-from metrics.arrays import ROUNDING, check_constant, is_split
+from metrics.arrays import ROUNDING, check_constant
 from metrics.lda import Spectrum, lda_spectrum, whiten
 from metrics.lidar_state import LidarState
 from metrics.scatter import gram_eigenvalues
@@ -56,7 +56,11 @@ def lidar(
     check_constant("delta", delta, "lidar")
     check_constant("eps", eps, "lidar")
     _check_options(delta, unbiased, ridge, debias, confidence)
-    state = embeddings if isinstance(embeddings, LidarState) else _whole(embeddings, confidence is not None)
+    state = (
+        embeddings
+        if isinstance(embeddings, LidarState)
+        else LidarState.of(embeddings, keep_means=confidence is not None)
+    )
     n, q, d = state.n, state.q, state.d
     _check_layout(n, q, d)
     between_count, within_count = (n - 1, n * (q - 1)) if unbiased else (n, n * q)
@@ -84,6 +88,17 @@ def lidar(
         interval = (max(1.0, value - reach), value + reach)
         settings |= {"standard_error": error, "interval": interval, "confidence": confidence}
     return Score(value, **settings)
+
+
+def debiased_lidar(
+    embeddings: ArrayLike | LidarState,
+    *,
+    delta: float = 1e-4,
+    eps: float = 1e-7,
+    ridge: Literal["absolute", "relative"] = "absolute",
+) -> Score:
+    """Return `lidar(..., debias=True)` of embeddings [n, q, d], to stand beside LiDAR at the same constants."""
+    return lidar(embeddings, delta=delta, eps=eps, ridge=ridge, debias=True)
 
 
 def _rank(eigenvalues: np.ndarray, width: int, eps: float) -> float:
@@ -116,14 +131,6 @@ def _quantile(confidence: float, groups: int) -> float:
     from scipy import stats  # slow to import, and needed here only
 
     return float(stats.t.ppf((1 + confidence) / 2, groups - 1))
-
-
-def _whole(embeddings: ArrayLike, keep_means: bool) -> LidarState:
-    state = LidarState(keep_means=keep_means)
-    state.add(embeddings)
-    if is_split(embeddings):
-        state.sum_over_processes()
-    return state
 
 
 def _check_inverse(spectrum: Spectrum, n: int, q: int, d: int, delta: float) -> None:

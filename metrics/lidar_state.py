@@ -5,7 +5,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from metrics import device
-from metrics.arrays import BLOCK_ROWS, ROUNDING, Array, agree, blocks, check_finite, has_float64, load, shards
+from metrics.arrays import BLOCK_ROWS, ROUNDING, Array, agree, blocks, check_finite, has_float64, is_split, load, shards
 from metrics.scatter import Scatter
 
 
@@ -27,6 +27,15 @@ class LidarState:
         self._keep_means = keep_means
         self.between: Scatter
         self.within: Scatter
+
+    @classmethod
+    def of(cls, embeddings: ArrayLike, *, keep_means: bool = False) -> "LidarState":
+        """The state of all embeddings [n, q, d]; raises ValueError as `add`."""
+        state = cls(keep_means=keep_means)
+        state.add(embeddings)
+        if is_split(embeddings):
+            state.sum_over_processes()
+        return state
 
     @property
     def n(self) -> int:

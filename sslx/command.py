@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -16,11 +17,13 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from sslx.training.log import DIVERGED
+
 flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.")
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Parse the flags, run `main`, and exit: 0 done, 2 a mistake that the message explains, 130 interrupted."""
+    """Parse the flags, run `main`, and exit: 0 done, 2 a mistake (the message explains it), 3 diverged, 130 interrupted."""
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
@@ -41,6 +44,8 @@ def cache_compilations() -> None:
 
 
 def _guarded(main: Callable[[], int | None]) -> None:
+    if parent := os.environ.get("SSLX_PARENT"):
+        threading.Thread(target=_follow, args=(int(parent),), daemon=True).start()
     gc.set_threshold(50_000)  # tracing a step makes a million small objects, and nearly all of them stay
     if "--debug" not in sys.argv:
         # Orbax logs every file, and a failed save at length, in its own threads; `Checkpoints` says it in one line.
@@ -53,8 +58,17 @@ def _guarded(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+    except FloatingPointError as error:
+        _fail(error, DIVERGED)
     except (ValueError, OSError) as error:
         _fail(error)
+
+
+def _follow(parent: int) -> None:
+    """End with the process that started this one, however that ends: a run must never have two writers."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(130)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -78,11 +92,11 @@ def _expect_recipe(argv: list[str]) -> None:
         raise ValueError(f"There is no recipe {given}.{hint} Recipes: {', '.join(known)}")
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception, code: int = 2) -> NoReturn:
     if "--debug" in sys.argv:
         traceback.print_exception(error)
     print(f"error: {_message(error)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _message(error: Exception) -> str:

@@ -70,7 +70,7 @@ def table(root: Path) -> str:
 
 def _row(dataset: DataSet, root: Path) -> tuple[str, ...]:
     train, probe, test = (
-        f"{split} {_images(split, dataset.sizes):,}" for split in (dataset.train, dataset.probe, dataset.test)
+        f"{split} {images_in(split, dataset.sizes):,}" for split in (dataset.train, dataset.probe, dataset.test)
     )
     height, width, _ = dataset.shape
     size = sum(archive.size for archive in dataset.archives)
@@ -89,7 +89,7 @@ def _row(dataset: DataSet, root: Path) -> tuple[str, ...]:
     )
 
 
-def _images(expression: str, sizes: dict[str, int]) -> int:
+def images_in(expression: str, sizes: dict[str, int]) -> int:
     """How many images a TFDS split expression holds, such as train[:80%]+validation."""
 
     def place(text: str, size: int) -> int | None:

@@ -1,11 +1,12 @@
 """One checkpoint's verdict: label-free metrics on each layer, and what labels say about the representation."""
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from metrics import label_free, singular_values
-from metrics.label_free import METRICS, VIEWS, entries
+from metrics.label_free import LDA, METRICS, VIEWS, entries
 from sslx.data.sources import Source, Sources
 from sslx.evaluation.features import Extractor, Model, check_lidar
 from sslx.evaluation.knn import knn_accuracy
@@ -16,6 +17,8 @@ LABEL_FREE = tuple(METRICS)
 DEFAULT = ("lidar", "rankme", "feature_std")
 PROBES = ("linear", "knn")
 LAYERS = ("representation", "embedding")
+# n x q of LiDAR by kind of method: I-JEPA and data2vec, and those that compare views (reported for arXiv 2312.04000).
+LIDAR_PROTOCOLS = {"masking": (1000, 50), "joint_embedding": (5000, 10)}
 PIXELS_BYTES = 8 * 2**30  # of raw pixels in float32; the probes need them all at once
 
 
@@ -29,6 +32,10 @@ class Settings(NamedTuple):
     lidar_images: int  # n
     lidar_views: int  # q
     seed: int
+    lidar_delta: float = 1e-4
+    probe_data: str = ""  # another data set for the probes; empty: the run's own
+    features_of: str = ""  # which network and which of its features, where config.method says; empty: as it says
+    pool: str = ""
 
     def check(self) -> None:
         """Raise ValueError for an unknown metric, probe or protocol, and for n or q below 2."""
@@ -48,6 +55,16 @@ class Settings(NamedTuple):
         return not VIEWS.keys().isdisjoint(self.metrics)
 
 
+def lidar_protocol(text: str) -> tuple[int, int]:
+    """n and q of a protocol's name or of a text such as 1000x50; raises ValueError for anything else."""
+    if text in LIDAR_PROTOCOLS:
+        return LIDAR_PROTOCOLS[text]
+    n, _, q = text.partition("x")
+    if not (n.isdigit() and q.isdigit()):
+        raise ValueError(f"--lidar is {text!r}; it takes n x q such as 1000x50, or {', '.join(LIDAR_PROTOCOLS)}.")
+    return int(n), int(q)
+
+
 class Verdict(NamedTuple):
     """The numbers of one checkpoint by name, such as lidar/representation or linear, and its singular values."""
 
@@ -55,19 +72,22 @@ class Verdict(NamedTuple):
     values: dict[str, float]
     spectrum: np.ndarray
     details: dict[str, Any]  # what the probe selected
+    seconds: dict[str, float] = {}  # what features of images and of views took, their metrics, and the probes
 
 
 def judge(step: int, model: Model, extractor: Extractor, data: Sources, settings: Settings) -> Verdict:
     """Measure `model`; probes are left out where there are no labels or no test split."""
     values: dict[str, float] = {}
     details: dict[str, Any] = {}
-    drawn = draw(data.train, settings.images, settings.seed)
-    plain = extractor.plain(model, drawn)
+    watch = Watch()
+    plain = extractor.plain(model, draw(data.train, settings.images, settings.seed))
+    watch("images")
     views = None
     if settings.reads_views():
         images = draw(data.train, settings.lidar_images, settings.seed)
         views = extractor.views(model, images, settings.lidar_views, settings.seed)
-    measured = {layer: _measure(plain, views, layer, settings) for layer in LAYERS}
+    watch("views")
+    measured = {layer: _measure(plain, views, layer, settings, watch) for layer in LAYERS}
     for metric in settings.metrics:
         for name in entries(metric):
             values |= {f"{name}/{layer}": found[name] for layer, found in measured.items() if found}
@@ -75,10 +95,25 @@ def judge(step: int, model: Model, extractor: Extractor, data: Sources, settings
         assert data.test is not None
         split = [np.asarray(extractor.plain(model, source.images).representation) for source in (data.probe, data.test)]
         values |= probe(split[0], data.probe.labels, split[1], data.test.labels, settings, details)
-    return Verdict(step, values, singular_values(plain.representation), details)
+    watch("probes")
+    return Verdict(step, values, singular_values(plain.representation), details, watch.seconds)
 
 
-def _measure(plain: Features, views: Features | None, layer: str, settings: Settings) -> dict[str, float]:
+class Watch:
+    """Adds up what each part of a job takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def __call__(self, part: str) -> None:
+        """Count the seconds since the last call as `part`'s."""
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
+        self._since = now
+
+
+def _measure(plain: Features, views: Features | None, layer: str, settings: Settings, watch: Watch) -> dict[str, float]:
     """The label-free metrics of one layer, NaN with a warning where one is not defined; empty if there is no layer."""
     values: dict[str, float] = {}
     for features, of_views in ((plain, False), (views, True)):
@@ -86,7 +121,9 @@ def _measure(plain: Features, views: Features | None, layer: str, settings: Sett
         array = getattr(features, layer, None)
         if asked and array is not None:
             values |= dict.fromkeys((entry for name in asked for entry in entries(name)), float("nan"))
-            values |= label_free(array, asked, seed=settings.seed, skip_undefined=True)
+            options = {name: {"delta": settings.lidar_delta} for name in asked if name in LDA}
+            values |= label_free(array, asked, options=options, seed=settings.seed, skip_undefined=True)
+            watch("metrics of views" if of_views else "metrics of images")
     return values
 
 
@@ -145,7 +182,8 @@ def describe(settings: Settings, data: Sources) -> list[str]:
     name = data.train.facts["name"]
     lines = {
         "lidar": f"LiDAR: n = {few} images of {name}, q = {settings.lidar_views} views by the method's own recipe, "
-        "delta 1e-4, eps 1e-7, denominators n-1 and n(q-1)",
+        f"delta {settings.lidar_delta:g}, eps 1e-7, denominators n-1 and n(q-1)",
+        "debiased_lidar": "debiased LiDAR: the same views and constants; ours, not the paper's",
         "rankme": f"RankMe: n = {count} images of {name} without augmentation, uncentred, eps 1e-7",
         "feature_std": f"std: mean standard deviation of unit-length features x sqrt(d); n = {count} images of {name}",
     }

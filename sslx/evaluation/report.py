@@ -6,6 +6,7 @@ from sslx.evaluation.judge import Verdict
 
 NAMES = {
     "lidar": "LiDAR",
+    "debiased_lidar": "debiased LiDAR",
     "rankme": "RankMe",
     "augmented_rankme": "aug. RankMe",
     "alpha_req": "alpha-ReQ",

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+DIVERGED = 3  # a command's exit code after a FloatingPointError of `Meter.flush`
+
 
 class Log:
     """The record of one run folder. After a resume it holds each step once: later lines are cut off."""
@@ -76,6 +78,8 @@ class Meter:
         count = len(self._done)
         means = {name: float(sum(float(logs[name]) for logs in self._done) / count) for name in self._done[0]}
         means |= {"images_per_second": count * batch_size / seconds, "input_wait": self._waited / seconds}
+        if memory := jax.local_devices()[0].memory_stats():  # not on CPU
+            means["device_gib"] = memory["peak_bytes_in_use"] / 2**30
         self.restart()
         return means
 

@@ -35,7 +35,7 @@ def open_run(folder: Path, config: ConfigDict, data: dict[str, Any]) -> None:
     resolved = _plain(config.to_dict())
     path = folder / "config.json"
     if path.exists():
-        _compare(folder, _flat(json.loads(path.read_text())), _flat(resolved))
+        check_same(folder, config)
         _compare(folder, _flat(json.loads((folder / "data.json").read_text())), _flat(_plain(data)))
     folder.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
@@ -47,6 +47,12 @@ def open_run(folder: Path, config: ConfigDict, data: dict[str, Any]) -> None:
             temporary.replace(path)
         with (folder / "environment.jsonl").open("a") as file:  # one line for each start of the run
             file.write(json.dumps(_environment()) + "\n")
+
+
+def check_same(folder: Path, config: ConfigDict) -> None:
+    """Raise ValueError, naming the fields that differ, when the run in `folder` is of another config."""
+    there = json.loads((folder / "config.json").read_text())
+    _compare(folder, _flat(there), _flat(_plain(config.to_dict())))
 
 
 def read_config(folder: Path) -> ConfigDict:

@@ -11,7 +11,7 @@ import pytest
 import metrics
 from metrics import label_free
 from metrics.__main__ import main
-from metrics.label_free import METRICS
+from metrics.label_free import METRICS, VIEWS
 
 
 def views(n: int = 700, q: int = 4, d: int = 24) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_every_metric_is_there_and_equals_its_own_call():
     scores = label_free(array)
     expected = {}
     for name, metric in METRICS.items():
-        given = metric(array if name in ("lidar", "augmented_rankme", "alignment") else array[:, 0])
+        given = metric(array if name in VIEWS else array[:, 0])
         expected |= {name: given} if name != "clid" else {f"clid/{k}": v for k, v in given._asdict().items()}
     assert set(scores) == set(expected)
     for name, score in expected.items():
@@ -50,7 +50,7 @@ def test_a_matrix_has_no_view_metrics_unless_they_are_asked_for():
     plain = views(300)[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert not {"lidar", "augmented_rankme", "alignment"} & set(label_free(plain))
+        assert not {"lidar", "debiased_lidar", "augmented_rankme", "alignment"} & set(label_free(plain))
     with pytest.raises(ValueError, match=r"lidar needs several views.*\[n, q, d\]"):
         label_free(plain, ["rankme", "lidar"])
 
@@ -67,7 +67,7 @@ def test_options_are_passed_on_and_pairs_are_limited():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metrics": ["lidr"]}, "no metric 'lidr'; there are lidar, augmented_rankme"),
+        ({"metrics": ["lidr"]}, "no metric 'lidr'; there are lidar, debiased_lidar, augmented_rankme"),
         ({"metrics": ["lidar"], "options": {"lidar": {"delt": 1}}}, "lidar has no option 'delt'; it takes delta, eps"),
         ({"metrics": ["nesum"], "options": {"nesum": {"eps": 1}}}, "nesum has no option 'eps'; it takes none"),
         ({"options": {"rank": {}}}, "no metric 'rank'"),

@@ -1,0 +1,106 @@
+"""Run a study: its grid of runs, a verdict on every checkpoint, and the paper's tables and figures.
+
+  python reproduce.py --study=configs/studies/diet_small.py --dry       # the runs, and what they cost
+  python reproduce.py --study=configs/studies/diet_small.py
+  python reproduce.py --study=configs/studies/diet_small.py --shard=1/2   # beside a second one with 2/2, anywhere
+  python reproduce.py --study=configs/studies/diet_small.py --status
+  python reproduce.py --study=configs/studies/lidar_vicreg.py:paper --dry
+
+Run the same command again to go on where it stopped, by Ctrl-C or by anything else: a finished run is never repeated.
+Studies are programs, as configs are: run only those that you trust.
+"""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+from absl import flags
+
+from sslx import command
+from sslx.studies.estimate import costs_of, dry, remaining
+from sslx.studies.evidence import gather
+from sslx.studies.plan import Plan, load_plan, works_of
+from sslx.studies.results import write_results
+from sslx.studies.runner import Outcome, Work, in_turn, is_finished, run_missing
+from sslx.studies.status import status
+from sslx.training.log import clock
+
+STUDY = flags.DEFINE_string("study", None, "The study's file, and after a colon its scale: desk (default) or paper.")
+SHARD = flags.DEFINE_string("shard", "1/1", "i/n: begin with every n-th run from the i-th on, then help the others.")
+RUNS = flags.DEFINE_string("runs", "runs", "Where run folders are, below a folder for each study; may be shared.")
+RESULTS = flags.DEFINE_string("results", None, "Where tables and figures go. [default: results/ in the runs' folder]")
+DRY = flags.DEFINE_bool("dry", False, "Only print the runs and an estimate of what they cost.")
+STATUS = flags.DEFINE_bool("status", False, "Only print how far each run is; on a terminal until all are done.")
+TABLES = flags.DEFINE_bool("tables", False, "Only make tables and figures, of what there is.")
+REFRESH = 5.0  # seconds between two tables of --status
+
+
+def main() -> int:
+    """Do what the flags ask for: by default everything that is missing."""
+    if STUDY.value is None:
+        raise ValueError("--study is missing: say which, for example --study=configs/studies/diet_small.py")
+    plan = load_plan(STUDY.value, Path(RUNS.value))
+    works = in_turn(works_of(plan), *read_shard(SHARD.value))
+    if DRY.value:
+        print(dry(works, plan.configs))
+    elif STATUS.value:
+        watch(plan, works)
+    elif TABLES.value:
+        tables(plan)
+    else:
+        return run_all(plan, works)
+    return 0
+
+
+def run_all(plan: Plan, works: list[Work]) -> int:
+    """Train and judge what is missing, then make the tables; 1 when a run has failed, which is worth another try."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: save, give the claim back
+    costs, failed = costs_of(plan.configs), False
+    left = sum(not is_finished(work) for work in works)
+    print(f"{plan.name}: {len(works)} runs in {plan.folder}, {left} of them missing")
+    for _, outcome in run_missing(works, plan.folder / "claims", lambda text: print(text, flush=True)):
+        failed |= outcome.status == "failed"
+        print(f"  {ended(outcome)}; {clock(remaining(works, costs))} of single runs left", flush=True)
+    busy = [work.name for work in works if not is_finished(work)]
+    if busy and not failed:
+        print(f"{len(busy)} runs are at work elsewhere; who ends last makes the whole table")
+    tables(plan)
+    return 1 if failed else 0
+
+
+def ended(outcome: Outcome) -> str:
+    """What a run has come to, in a few words."""
+    spent = clock(sum(outcome.seconds.values()))
+    return f"{outcome.status} after {spent}" + (f": {outcome.reason}" if outcome.reason else "")
+
+
+def tables(plan: Plan) -> None:
+    """Write and print the study's tables, of what there is."""
+    folder = Path(RESULTS.value) if RESULTS.value else plan.folder / "results"
+    paths = write_results(plan, gather(plan), folder)
+    print("\n" + (folder / "README.md").read_text())
+    print(f"written: {folder}/ ({len(paths)} files)")
+
+
+def watch(plan: Plan, works: list[Work]) -> None:
+    """Print how far each run is, again and again where somebody looks."""
+    costs = costs_of(plan.configs)
+    while True:
+        text = status(works, plan.folder / "claims", remaining(works, costs))
+        print(("\x1b[2J\x1b[H" if sys.stdout.isatty() else "") + text, flush=True)
+        if not sys.stdout.isatty() or all(map(is_finished, works)):
+            return
+        time.sleep(REFRESH)
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """i and n of a text such as 1/2; raises ValueError for anything else."""
+    i, _, n = text.partition("/")
+    if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+        raise ValueError(f"--shard is {text!r}; it takes i/n with i from 1 to n, such as 1/2 and 2/2.")
+    return int(i), int(n)
+
+
+if __name__ == "__main__":
+    command.run(main)
