@@ -3,8 +3,8 @@
 python reproduce.py --study=configs/studies/diet_ablation.py
 python reproduce.py --study=configs/studies/diet_ablation.py:paper
 
-From the DIET papers: which fields. Values, budgets (30 epochs of mnist5k, 1000 of CIFAR-100 with one seed) and a rate in
-proportion to the batch are our choice, and so is to change one part of the augmentation at a time; the papers' three
+From the DIET papers: which fields. Values, budgets (30 epochs of mnist5k, 1000 of CIFAR-100 with one seed) and a rate
+in proportion to the batch are our choice, and so is to change one part of the augmentation at a time; the papers' three
 strengths are configs/cifar100/diet.py:1 to :3. What sets s-DIET apart from DIET has a recipe of its own:
 configs/mnist5k/diet_ablation.py.
 

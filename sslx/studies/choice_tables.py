@@ -11,6 +11,7 @@ from sslx.studies.records import Record
 from sslx.studies.selection import Choice, candidates, choices_by_seed, correlate, swept
 from sslx.studies.table import Cell, Table, spread
 
+DRAWN = ("lidar", "debiased_lidar", "rankme", "alpha_req")  # in the figure of regrets, which has room for no more
 SIGNS = "alpha-ReQ counts by -|alpha - 1|, our reading of its paper; all other metrics here: the highest picks."
 
 
@@ -37,7 +38,7 @@ def regrets(study: Study, evidence: Evidence) -> dict[str, dict[str, list[float]
     """For each metric and swept field the regret in % of each seed's pick, of the study's first method."""
     found: dict[str, dict[str, list[float]]] = {}
     for final in list(by_row(evidence.final(study.judgements[0].name)).values())[:1]:
-        for column in candidates(final):
+        for column in (name for name in candidates(final) if name.partition("/")[0] in DRAWN):
             found[column] = {
                 axis: [100 * choice.regret for choice in choices_by_seed(part, column, study.target)]
                 for axis, part in swept(final).items()

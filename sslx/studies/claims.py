@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import platform
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,8 @@ def _number(path: Path, name: str) -> str:
 
 def _now(folder: Path) -> float:
     """The time by the clock that stamps files in `folder`, which on a network is another machine's."""
-    clock = folder / f".clock-{platform.node()}-{os.getpid()}"
-    clock.write_text("")
-    now = clock.stat().st_mtime
-    clock.unlink()
-    return now
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as clock:
+        return os.stat(clock.name).st_mtime
 
 
 def _host() -> str:
