@@ -24,7 +24,7 @@ from sslx.evaluation.monitor import Monitor
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.input import Input
-from sslx.training.interrupt import Interrupt
+from sslx.training.interrupt import INTERRUPTED, Interrupt
 from sslx.training.log import Log, Meter, progress_line
 from sslx.training.method import load_method
 from sslx.training.optim import describe_decay, make_optimizer
@@ -139,7 +139,7 @@ def train(run: Run, state: State) -> int:
             if interrupt.asked and done < total:
                 run.checkpoints.wait()
                 print(f"saved at step {done} of {total}. The same command goes on from there.")
-                return 130
+                return INTERRUPTED
     run.checkpoints.wait()
     print(f"done: {total} steps. Judge the checkpoints: python eval.py --run={run.folder}")
     return 0

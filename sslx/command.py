@@ -17,7 +17,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from sslx.training.log import DIVERGED
+from sslx.training.interrupt import DIVERGED, INTERRUPTED
 
 flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.")
 
@@ -57,7 +57,7 @@ def _guarded(main: Callable[[], int | None]) -> None:
         sys.exit(main() or 0)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except FloatingPointError as error:
         _fail(error, DIVERGED)
     except (ValueError, OSError) as error:
@@ -68,7 +68,7 @@ def _follow(parent: int) -> None:
     """End with the process that started this one, however that ends: a run must never have two writers."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    os._exit(130)
+    os._exit(INTERRUPTED)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -86,7 +86,7 @@ def _expect_recipe(argv: list[str]) -> None:
     """Raise ValueError when the file of --config does not exist, naming the recipes that do."""
     given = next((word.split("=", 1)[1] for word in argv if word.startswith("--config=")), None)
     if given and not Path(given.split(":")[0]).is_file():
-        known = sorted(str(path) for path in Path("configs").glob("*/*.py"))
+        known = sorted(str(path) for path in Path("configs").glob("*/*.py") if path.parent.name != "studies")
         close = difflib.get_close_matches(given, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ValueError(f"There is no recipe {given}.{hint} Recipes: {', '.join(known)}")

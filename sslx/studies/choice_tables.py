@@ -54,8 +54,7 @@ def correlation(study: Study, evidence: Evidence) -> Table:
         for column in candidates(parts["all"]):
             cells = []
             for part in (parts.get(axis, []) for axis in axes):
-                found = correlate(part, column, study.target) if part else ()
-                cells += [Cell(_interval(value), runs_of(part)) for value in found] or [Cell(""), Cell("")]
+                cells += [Cell(text, runs_of(part)) for text in _correlations(part, column, study.target)]
             rows.append((Cell(name), Cell(heading(column)), *cells))
     header = ("method", "metric", *(f"{axis}, {rank}" for axis in axes for rank in ("Spearman", "tau-b")))
     title = f"Rank correlation with {heading(study.target)}, with 95 % bootstrap intervals"
@@ -112,6 +111,15 @@ def _along(study: Study, evidence: Evidence) -> tuple[dict[str, dict[str, list[R
     found = by_row(evidence.final(study.judgements[0].name))
     methods = {name: swept(records) for name, records in found.items()}
     return methods, list(dict.fromkeys(axis for axes in methods.values() for axis in axes))
+
+
+def _correlations(records: Sequence[Record], column: str, target: str) -> tuple[str, str]:
+    """Spearman's rho and tau-b in words."""
+    if not any(target in record.values for record in records):
+        said = "no labels" if records else ""
+        return said, said
+    spearman, tau = correlate(records, column, target)
+    return _interval(spearman), _interval(tau)
 
 
 def _interval(found: Correlation) -> str:

@@ -27,19 +27,24 @@ def accuracy(study: Study, evidence: Evidence) -> Table:
     final = evidence.final(study.judgements[0].name)
     columns = ["linear", "knn", *candidates(final)]
     columns = [column for column in columns if any(column in record.values for record in final)]
+    elsewhere = [judgement for judgement in study.judgements if judgement.probe_data]
     rows = []
     for data, row, runs in _groups(evidence):
         found = {record.run: record for record in final if record.run in runs}
         cells = [_over_seeds([found.get(run) for run in runs], column, runs) for column in columns]
+        for other in elsewhere:
+            judged = {record.run: record for record in evidence.final(other.name)}
+            cells.append(_over_seeds([judged.get(run) for run in runs], study.target, runs))
         said = [p for p in study.published if (p.row, p.column) == (row, data)]
         cells.append(Cell("; ".join(f"{p.value} ({p.source})" for p in said) or study.unpublished))
         rows.append((Cell(data), Cell(row), *cells))
     ours = {(data, row) for data, row, _ in _groups(evidence)}
     for p in study.published:
         if (p.column, p.row) not in ours:  # a number to compare with, of something that is not run here
-            empty = (Cell("not run"),) * len(columns)
+            empty = (Cell("not run"),) * (len(columns) + len(elsewhere))
             rows.append((Cell(p.column), Cell(p.row), *empty, Cell(f"{p.value} ({p.source})")))
-    header = ("data", "", *map(heading, columns), "published, linear %")
+    others = (f"{heading(study.target)} on {judgement.probe_data}" for judgement in elsewhere)
+    header = ("data", "", *map(heading, columns), *others, "published, linear %")
     return Table(
         "accuracy", "Probes and label-free metrics, mean +- standard deviation over seeds", header, tuple(rows)
     )
@@ -51,7 +56,7 @@ def ablation(study: Study, evidence: Evidence) -> Table:
     final = evidence.final(study.judgements[0].name)
     columns = [c for c in ("linear", "knn", *candidates(final)) if any(c in record.values for record in final)]
     for name, found in by_row(final).items():
-        for axis, part in swept(found).items():
+        for axis, part in swept(found, least=2).items():
             field = _field(part, axis)
             for value, members in _by_value(part, field):
                 cells = [_over_seeds(members, column, runs_of(members)) for column in columns]

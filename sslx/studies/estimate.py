@@ -66,6 +66,9 @@ def images_of(config: ConfigDict) -> tuple[int, tuple[Any, ...]]:
 
 def step_operations(config: ConfigDict, count: int, shape: tuple[Any, ...]) -> float:
     """Operations of one training step on `count` images of `shape`: XLA's count for the program as it is written."""
+    config = config.copy_and_resolve_references()
+    if "rows" in config.method:
+        config.method.rows = "device"  # where s-DIET's rows are kept does not change what is computed with them
     method = load_method(config, count)
     durations = Durations(config.duration, steps_per_epoch(count, config.batch_size), config.batch_size)
     optimizer, rate = make_optimizer(config.optimizer, durations), learning_rate(config.optimizer, durations)

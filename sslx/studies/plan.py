@@ -20,6 +20,8 @@ from sslx.studies.runner import Work
 from sslx.training.run_folder import check_same
 
 FOLDER = Path("configs/studies")
+TABLES = ("accuracy", "correlation", "selection", "transfer", "ablation", "settings", "cost", "theory")
+FIGURES = ("metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs")
 
 
 class Plan(NamedTuple):
@@ -77,6 +79,10 @@ def check_study(study: Study, name: str) -> dict[str, ConfigDict]:
         raise ValueError(
             f"The study {name} has several runs called {', '.join(clashes)}. Give them names, or recipes, of their own."
         )
+    for what, given, known in (("table", study.tables, TABLES), ("figure", study.figures, FIGURES)):
+        for word in given:
+            if word not in known:
+                raise ValueError(f"The study {name} names the {what} {word!r}; there are {', '.join(known)}.")
     for judgement in study.judgements:
         check_judgement(judgement, name)
     return {run.name: config_of(run) for run in study.runs if run.program == "train.py"}

@@ -10,7 +10,6 @@ from sslx.studies.evidence import Evidence, write_evidence
 from sslx.studies.plan import Plan
 from sslx.studies.table import markdown, write_tables
 
-FIGURES = ("metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs")
 SHOWN = ("lidar/representation", "rankme/representation", "lidar/embedding", "rankme/embedding")
 
 

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.studies.claims import Claim, take
-from sslx.training.log import DIVERGED
-
-INTERRUPTED = (130, -2, -15)
+from sslx.training.interrupt import DIVERGED, INTERRUPTED
 
 
 class Outcome(NamedTuple):
@@ -138,7 +136,7 @@ def call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str, 
             child.wait()
             raise
     text = (folder / "output.txt").read_bytes()[start:].decode(errors="replace").strip().splitlines()
-    if code in INTERRUPTED:
+    if code in (INTERRUPTED, -2, -15):
         raise KeyboardInterrupt
     said = [line.removeprefix("error: ") for line in text if line.startswith("error: ")] or text[-1:]
     if code < 0:

@@ -132,11 +132,11 @@ def configuration(record: Record) -> str:
     return json.dumps(_fields(record), sort_keys=True)
 
 
-def swept(records: Sequence[Record]) -> dict[str, list[Record]]:
+def swept(records: Sequence[Record], least: int = 3) -> dict[str, list[Record]]:
     """Under "all" every record, and for each field of the config that was swept the records along that axis.
 
     They differ in that field alone from a centre, which has of every field the most frequent value over
-    configurations (seeds counted once). An axis has 3 configurations or more; its name is the last part of the
+    configurations (seeds counted once). An axis has `least` configurations or more; its name is the last part of the
     field, or all of it where two axes would be called the same.
     """
     labels = [configuration(record) for record in records]
@@ -146,7 +146,7 @@ def swept(records: Sequence[Record]) -> dict[str, list[Record]]:
     away = {
         label: {name for name in names if fields.get(name, "") != centre[name]} for label, fields in configs.items()
     }
-    axes = [name for name in names if sum(changed <= {name} for changed in away.values()) >= 3]
+    axes = [name for name in names if sum(changed <= {name} for changed in away.values()) >= least]
     short = {name: name.rsplit(".", 1)[-1] for name in axes}
     times = Counter(["all", *short.values()])
     found = {"all": list(records)}

@@ -8,8 +8,6 @@ from typing import Any
 
 import jax
 
-DIVERGED = 3  # a command's exit code after a FloatingPointError of `Meter.flush`
-
 
 class Log:
     """The record of one run folder. After a resume it holds each step once: later lines are cut off."""

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from sslx.studies.runner import Outcome, Work, in_turn, is_finished, read_outcome, run_missing
-from sslx.studies.status import status
 
 # Counts to five in a file, a step at a time, and goes on where it was; ends with its parent, as the commands do.
 TRAIN = """
@@ -140,6 +139,8 @@ def test_shards_begin_apart_and_then_help_each_other():
 
 
 def test_the_status_tells_what_each_run_is_doing(tmp_path):
+    from sslx.studies.status import status  # imports jax, which the shards need not
+
     done, failed, waiting = (work(tmp_path, name) for name in ("done", "failed", "waiting"))
     do(tmp_path, done, failed._replace(train=("-c", "raise SystemExit('error: x')")))
     lines = status([done, failed, waiting], tmp_path / "claims", 90.0).splitlines()

@@ -1,0 +1,127 @@
+"""From run folders to tables: equal to a stored text, whatever the order and whatever is missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.study import Published
+from sslx.studies.contents import make_tables
+from sslx.studies.evidence import gather, read_evidence, write_evidence
+from sslx.studies.results import write_results
+from sslx.studies.table import markdown
+from tests.studies import fabricated
+
+STORED = Path(__file__).with_name("fabricated.md")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    return fabricated.write(tmp_path_factory.mktemp("runs"))
+
+
+def tables(plan):
+    return {table.name: table for table in make_tables(plan.study, gather(plan))}
+
+
+def rows(table):
+    return {tuple(cell.text for cell in row[:2]): [cell.text for cell in row[2:]] for row in table.rows}
+
+
+def test_the_tables_of_fabricated_runs_equal_the_stored_text(plan):
+    found = "\n".join(map(markdown, make_tables(plan.study, gather(plan))))
+    assert found == STORED.read_text(), "if this is meant, store the new text"
+
+
+def test_numbers_that_can_be_calculated_by_hand(plan):
+    found = rows(tables(plan)["selection"])
+    # LiDAR picks 0.95 and 0.96 of the two seeds, which is the best; RankMe picks 0.80 and 0.81.
+    assert found["simclr", "LiDAR representation"][0] == "95.5 +- 0.7"
+    assert found["simclr", "RankMe representation"][0] == "80.5 +- 0.7"
+    assert found["simclr", "RankMe representation"][-1] == "15.0 +- 0.0"
+    assert found["simclr", "worst - best run"][0] == "70.0 - 96.0"
+    correlations = rows(tables(plan)["correlation"])["simclr", "LiDAR representation"]
+    header = tables(plan)["correlation"].header[2:]
+    along = dict(zip(header, correlations, strict=True))
+    assert along["learning_rate, Spearman"].startswith("+1.00 ")
+    # Ranks of accuracy 5 6 3 4 1 2 and of LiDAR 3 4 1 2 5 6: 1 - 6 * (4 + 4 + 4 + 4 + 16 + 16) / (6 * 35); of the 15
+    # pairs 7 are in order.
+    assert along["weight_decay, Spearman"].startswith("-0.37 ")
+    assert along["weight_decay, tau-b"].startswith("-0.07 ")
+
+
+def test_every_cell_knows_its_runs(plan):
+    table = tables(plan)["selection"]
+    row = next(row for row in table.rows if row[1].text == "RankMe representation")
+    base = "digits-simclr-learning_rate=0.0001-weight_decay=0.05-seed="
+    assert row[2].runs == (f"{base}0", f"{base}1")
+
+
+def test_what_diverged_and_what_is_missing_is_said(plan):
+    for table in tables(plan).values():
+        assert "digits-simclr-learning_rate=1.0-seed=0 diverged: loss became non-finite in step 3" in table.notes
+        assert "1 of 12 runs are missing." in table.notes
+    found = rows(tables(plan)["accuracy"])
+    assert found["digits", "simclr"][0].endswith("(10 of 11)")
+    assert found["digits", "diet"][0] == "missing"
+    assert found["digits", "diet"][-1] == "not published here"
+
+
+def test_published_numbers_stand_beside_ours_with_their_source(plan):
+    said = (Published("simclr", "digits", "99.9", "a paper"), Published("byol", "digits", "98.0", "another"))
+    table = make_tables(plan.study._replace(tables=("accuracy",), published=said), gather(plan))[0]
+    found = rows(table)
+    assert found["digits", "simclr"][-1] == "99.9 (a paper)"
+    assert found["digits", "diet"][-1] == "not published here"
+    assert found["digits", "byol"][0] == "not run"
+    picks = (Published("lidar", "learning_rate", "65.0", "a paper"),)
+    table = make_tables(plan.study._replace(tables=("selection",), published=picks), gather(plan))[0]
+    assert "65.0" in rows(table)["a paper", "LiDAR"]
+    assert "not published here" in rows(table)["a paper", "LiDAR"]
+
+
+def test_results_hold_everything_but_weights_and_can_be_made_again_from_themselves(plan, tmp_path):
+    figures = ("metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs")
+    plan = plan._replace(study=plan.study._replace(figures=figures))
+    paths = write_results(plan, gather(plan), tmp_path)
+    assert all(path.stat().st_size for path in paths)
+    for name in figures:
+        assert np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")).std() > 5
+        assert (tmp_path / f"{name}.svg").read_text().endswith("</svg>\n")
+    text = (tmp_path / "README.md").read_text()
+    assert "12 runs, 10 done, 1 diverged, 1 missing" in text
+    again = read_evidence(tmp_path, plan.study.judgements)
+    assert make_tables(plan.study, again) == make_tables(plan.study, gather(plan))
+    write_evidence(again, tmp_path / "again")
+    for name in ("records.jsonl", "runs.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_a_verdict_cut_short_and_one_at_other_settings_change_nothing(plan, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(plan.folder, root)
+    path = root / "digits-simclr-learning_rate=0.001-weight_decay=0.05-seed=0" / "eval.jsonl"
+    line = json.loads(path.read_text().splitlines()[-1])
+    other = line | {"linear": 0.1, "settings": line["settings"] | {"lidar_images": 100}}
+    path.write_text(path.read_text() + json.dumps(other) + "\n" + json.dumps(line)[:50])
+    copy = plan._replace(folder=root)
+    assert make_tables(copy.study, gather(copy)) == make_tables(plan.study, gather(plan))
+
+
+def test_without_labels_selection_works_and_says_why_columns_are_empty(tmp_path):
+    plan = fabricated.write(tmp_path, labels=False)
+    found = rows(tables(plan)["selection"])
+    assert found["simclr", "LiDAR representation"][0] == "no labels"
+    row = next(row for row in tables(plan)["selection"].rows if row[1].text == "LiDAR representation")
+    assert row[2].runs[0] == "digits-simclr-learning_rate=0.01-weight_decay=0.05-seed=0"
+    assert rows(tables(plan)["correlation"])["simclr", "LiDAR representation"][0] == "no labels"
+
+
+def test_an_empty_study_has_tables_that_say_so(tmp_path):
+    plan = fabricated.write(tmp_path / "a")._replace(folder=tmp_path / "b")
+    for table in tables(plan).values():
+        assert "12 of 12 runs are missing." in table.notes
+        markdown(table)
