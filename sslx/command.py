@@ -23,7 +23,7 @@ flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.")
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Parse the flags, run `main`, and exit: 0 done, 2 a mistake (the message explains it), 3 diverged, 130 interrupted."""
+    """Parse the flags, run `main`, and exit: 0 done, 2 a mistake that is explained, 3 diverged, 130 interrupted."""
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 

@@ -16,7 +16,9 @@ from sslx.training.schedules import Durations
 
 METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
 RECIPES = sorted(
-    str(path.with_suffix("")).replace("/", ".") for path in Path("configs").glob("*/*.py") if not {"theory", "studies"} & set(path.parts)
+    str(path.with_suffix("")).replace("/", ".")
+    for path in Path("configs").glob("*/*.py")
+    if not {"theory", "studies"} & set(path.parts)
 )
 
 

@@ -25,7 +25,9 @@ def room(module: str) -> str | None:
     parts = module.split(".")
     if parts[0] == "sslx":
         return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "commands"
-    return parts[0] if parts[0] in ROOMS else "commands" if parts[0] in ("train", "eval", "reproduce", "theory") else None
+    return (
+        parts[0] if parts[0] in ROOMS else "commands" if parts[0] in ("train", "eval", "reproduce", "theory") else None
+    )
 
 
 def imported(path: Path) -> set[str]:

@@ -68,7 +68,7 @@ def _heading(plan: Plan, evidence: Evidence) -> str:
             f"# {plan.name}",
             "",
             f"`python reproduce.py --study={path}{':' + scale if scale else ''}`: {len(states)} runs, {counts}. "
-            f"{seconds / 3600:.1f} hours of single runs, judging included. Machine: {'; '.join(machines) or 'none yet'}.",
+            f"{seconds / 3600:.1f} hours of single runs, judging included. Machine: {'; '.join(machines) or 'none'}.",
             "",
         ]
     )

@@ -20,7 +20,7 @@ from sslx.training.interrupt import DIVERGED, INTERRUPTED
 class Outcome(NamedTuple):
     """What a run has come to."""
 
-    status: str  # done, diverged, failed
+    status: str  # trained, and then done; or diverged, failed
     reason: str = ""
     seconds: Mapping[str, float] = {}  # wall time of the training's last start, and of each judgement
     memory_gib: float = 0.0  # the most that the training process has held
@@ -48,7 +48,7 @@ def read_outcome(folder: Path) -> Outcome | None:
 def is_finished(work: Work) -> bool:
     """Whether nothing is left to do: trained and judged, or diverged, which it would do again."""
     outcome = read_outcome(work.folder)
-    if outcome is None or outcome.status == "failed":
+    if outcome is None or outcome.status not in ("done", "diverged"):
         return False
     return outcome.status == "diverged" or {" ".join(words) for words in work.judgements} <= set(outcome.judgements)
 
@@ -94,13 +94,14 @@ def do(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
     before = read_outcome(work.folder) or Outcome("")
     seconds, done = dict(before.seconds), set(before.judgements)
     memory = before.memory_gib
-    if not done:
+    if before.status not in ("trained", "done") and not done:
         say(f"training {work.name}; what it says: {work.folder}/output.txt")
         code, last, seconds["train"], memory = call(work.train, work.folder, claim)
         if code:
             diverged = code == DIVERGED  # of which the first sentence says when; the rest is advice
             reason = last.partition(". ")[0] if diverged else last
             return Outcome("diverged" if diverged else "failed", reason, seconds, memory)
+        _write(work.folder, Outcome("trained", "", seconds, memory))
     for words in work.judgements:
         if (text := " ".join(words)) not in done:
             code, last, seconds[text], _ = call((*words, f"--run={work.folder}"), work.folder, claim)
