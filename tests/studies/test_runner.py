@@ -32,7 +32,8 @@ import sys
 from pathlib import Path
 from tests.studies.test_runner import works
 from sslx.studies.runner import in_turn, run_missing
-for work, outcome in run_missing(in_turn(works(Path(sys.argv[1])), int(sys.argv[2]), 2), Path(sys.argv[1]) / "claims", print):
+root, shard = Path(sys.argv[1]), int(sys.argv[2])
+for work, outcome in run_missing(in_turn(works(root), shard, 2), root / "claims", print):
     print(work.name, outcome.status, flush=True)
 """
 
@@ -130,6 +131,16 @@ def test_killed_at_random_it_goes_on_and_nothing_is_done_twice(tmp_path):
     before = [(one.folder / "starts").read_text() for one in finished]
     assert shard(tmp_path, 1).communicate(timeout=120)[0] == ""
     assert [(one.folder / "starts").read_text() for one in finished] == before
+
+
+def test_a_run_that_is_killed_while_it_is_judged_is_not_trained_again(tmp_path):
+    one = work(tmp_path, "a", TRAIN, "raise SystemExit(130)")
+    with pytest.raises(KeyboardInterrupt):
+        do(tmp_path, one)
+    assert read_outcome(one.folder).status == "trained"
+    assert not is_finished(one)
+    assert do(tmp_path, one._replace(judgements=(("-c", "pass"),)))["a"].status == "done"
+    assert (one.folder / "starts").read_text() == "x"
 
 
 def test_shards_begin_apart_and_then_help_each_other():
