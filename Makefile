@@ -2,10 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test check
+STUDY ?= configs/studies/diet_small.py
+
+.PHONY: train study test check
 train: .venv/ready
 	$(BIN)/python train.py --config=configs/digits/diet.py
 	$(BIN)/python eval.py --run=runs/digits-diet
+
+# Two processes share the runs, one on each of two cores; after a stop the same command goes on.
+study: .venv/ready
+	$(BIN)/python reproduce.py --study=$(STUDY) --shard=2/2 > /dev/null & other=$$!; \
+	$(BIN)/python reproduce.py --study=$(STUDY) --shard=1/2; wait $$other
+	$(BIN)/python reproduce.py --study=$(STUDY) --tables
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

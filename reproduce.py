@@ -55,7 +55,8 @@ def main() -> int:
 
 def run_all(plan: Plan, works: list[Work]) -> int:
     """Train and judge what is missing, then make the tables; 1 when a run has failed, which is worth another try."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: save, give the claim back
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has put this process in the background
+        signal.signal(number, signal.default_int_handler)
     costs, failed = costs_of(plan.configs), False
     left = sum(not is_finished(work) for work in works)
     print(f"{plan.name}: {len(works)} runs in {plan.folder}, {left} of them missing")

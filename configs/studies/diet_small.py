@@ -24,10 +24,6 @@ Figures = dict[str, tuple[str, str, str]]
 ONE_VIEW = {"diet": "DIET", "sdiet": "s-DIET"}
 TWO_VIEWS = {"simclr": "SimCLR", "moco": "MoCo v2", "vicreg": "VICReg"}
 JUDGEMENT = Judgement(metrics=(*RANKS, "effective_rank"), protocol="diet")
-# What configs/cifar100/diet.py changes, for s-DIET's small recipe.
-CIFAR: Changes = {"batch_size": 256, "model.variant": "resnet18", "model.stem_padding": 2, "log.every": "1 epochs"}
-CIFAR |= {"optimizer.learning_rate": 1e-3, "optimizer.warmup": "10 epochs", "optimizer.warmup_start": 1 / 3}
-CIFAR |= {"optimizer.final": 1e-3, "monitor.lidar_images": 1000, "checkpoint.every": "5%"}
 LARGE: Changes = {"data.image_size": 256, "model.stem": "imagenet", "model.stem_padding": 1}  # for 224 pixels
 # solo-learn's README, linear probe, %: with a ResNet-18 for 1000 epochs, ImageNet-100 for 400.
 SOLO: Figures = {
@@ -95,10 +91,8 @@ def compare(data: Data) -> list[Run]:
 
 def one_view(data: Data, method: str, label: str = "", changes: Changes | None = None) -> list[Run]:
     """DIET or s-DIET at the scale of the papers."""
-    recipe = "configs/cifar100/diet.py" if method == "diet" else "configs/mnist5k/sdiet.py"
-    fields = (CIFAR | _diet_view(data) if method == "sdiet" else {}) | _view(data)
-    fields |= (LARGE if data.size == 224 else {}) | (changes or {})
-    return make_runs(data.name, recipe, 2 * data.epochs, fields, seeds=data.seeds, label=label)
+    fields = _view(data) | (LARGE if data.size == 224 else {}) | (changes or {})
+    return make_runs(data.name, f"configs/cifar100/{method}.py", 2 * data.epochs, fields, seeds=data.seeds, label=label)
 
 
 def make_runs(data: str, recipe: str, epochs: int, changes: Changes, *, seeds: int, label: str = "") -> list[Run]:

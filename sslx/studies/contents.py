@@ -166,6 +166,8 @@ def _groups(evidence: Evidence) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def _over_seeds(records: Sequence[Record | None], column: str, runs: tuple[str, ...]) -> Cell:
+    if any(records) and not any(record and column in record.values for record in records):
+        return Cell("-", runs)  # DIET has no embedding
     values = [record.values.get(column) if record else None for record in records]
     name = column.partition("/")[0]
     return Cell(spread(values, 1, 100) if column in PROBES else spread(values, 3 if name in UNITS else 1), runs)

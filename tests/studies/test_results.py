@@ -83,6 +83,74 @@ def test_published_numbers_stand_beside_ours_with_their_source(plan):
     assert "not published here" in rows(table)["a paper", "LiDAR"]
 
 
+def at(plan, **values):
+    """The plan's final records, with other values."""
+    return [record._replace(values=record.values | values) for record in gather(plan).final("main")]
+
+
+def test_picks_are_followed_to_other_data(plan):
+    other = plan.study.judgements[0]._replace(name="far", probe_data="mnist5k")
+    study = plan.study._replace(tables=("transfer",), judgements=(plan.study.judgements[0], other))
+    evidence = gather(plan)
+    far = [r._replace(values={"linear": 0.5 + r.config["seed"] / 10 + (r.values["linear"] < 0.82)}) for r in at(plan)]
+    evidence.records["far"] = [
+        record._replace(values=record.values | {"linear": record.values["linear"] / 2}) for record in far
+    ]
+    found = rows(make_tables(study, evidence)[0])
+    # The oracle and LiDAR pick 0.95 and 0.96, which are 0.25 and 0.30 there; RankMe's picks are below 0.82.
+    assert found["simclr", "oracle (labels)"] == ["95.5 +- 0.7", "27.5 +- 3.5"]
+    assert found["simclr", "LiDAR representation"] == ["95.5 +- 0.7", "27.5 +- 3.5"]
+    assert found["simclr", "RankMe representation"] == ["80.5 +- 0.7", "77.5 +- 3.5"]
+
+
+def test_settings_of_lidar_are_compared_by_one_probe(plan):
+    short = plan.study.judgements[0]._replace(name="few", lidar="100x2", delta=1e-2, metrics=("lidar",), probe=())
+    study = plan.study._replace(tables=("settings",), judgements=(plan.study.judgements[0], short))
+    evidence = gather(plan)
+    evidence.records["few"] = [
+        record._replace(values={"lidar/representation": -record.values["lidar/representation"]}, seconds={"views": 0.5})
+        for record in evidence.final("main")
+    ]
+    main, few = ([cell.text for cell in row] for row in make_tables(study, evidence)[0].rows)
+    assert main[1:4] == ["200x4", "0.0001", "LiDAR representation"]
+    assert few[1:4] == ["100x2", "0.01", "LiDAR representation"]
+    assert (main[5], few[5]) == ("+0.42", "-0.42")
+    assert (main[7], few[7], few[8]) == ("1.0 +- 0.0", "0.5 +- 0.0", "missing")
+
+
+def test_a_method_without_an_embedding_has_a_dash_there(plan):
+    evidence = gather(plan)
+    evidence.records["main"] = at(plan)
+    half = evidence.records["main"][0]
+    diet = half._replace(run="digits-diet-seed=0", row="diet")
+    evidence.records["main"] += [diet, half._replace(values=half.values | {"lidar/embedding": 3.0})]
+    table = make_tables(plan.study._replace(tables=("accuracy",)), evidence)[0]
+    column = table.header.index("LiDAR embedding") - 2
+    assert rows(table)["digits", "diet"][column] == "-"
+
+
+def test_what_the_programs_of_the_theory_print_becomes_a_table(plan):
+    printed = """step  500/3000  loss 5.8  z R2 % 80.25  23 ms/step
+after 3000 steps, 1 seed    here  published (5 seeds, 50000 steps)
+z R2 %                     99.66  99.0
+v R2 %                     99.90  not published"""
+    toy = "largest relative error over 5 seeds\n  spans, free head                        1.2e-15"
+    evidence = gather(plan)
+    facts = evidence.facts["digits-diet-seed=0"]
+    evidence.facts.clear()
+    evidence.facts["a"] = facts._replace(row="free", status="done", output=tuple(printed.splitlines()))
+    evidence.facts["b"] = facts._replace(row="spectral", status="done", output=tuple(toy.splitlines()))
+    evidence.facts["c"] = facts._replace(row="unit")
+    table = make_tables(plan.study._replace(tables=("theory",)), evidence)[0]
+    found = [tuple(cell.text for cell in row) for row in table.rows]
+    assert found[:3] == [
+        ("free", "z R2 %", "99.66", "99.0"),
+        ("free", "v R2 %", "99.90", "not published"),
+        ("spectral", "spans, free head", "1.2e-15", ""),
+    ]
+    assert found[-1] == ("unit", "missing", "", "")
+
+
 def test_results_hold_everything_but_weights_and_can_be_made_again_from_themselves(plan, tmp_path):
     figures = ("metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs")
     plan = plan._replace(study=plan.study._replace(figures=figures))
