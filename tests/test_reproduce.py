@@ -118,15 +118,6 @@ def test_the_best_of_many_runs_is_chosen_with_and_without_labels(whole, cache, t
     assert "matches no run folder" in run(cache, "eval.py", f"--runs={tmp_path}/none*", expect=2)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ((), "--study is missing"),
-        (("--study=configs/studies/lidar_vicreg.py", "--shard=3/2"), "--shard is '3/2'; it takes i/n"),
-        (("--study=configs/studies/lidar_vicerg.py",), "Did you mean configs/studies/lidar_vicreg.py?"),
-    ],
-)
-def test_a_mistake_is_one_line(cache, words, message):
-    output = run(cache, "reproduce.py", *words, expect=2)
-    assert message in output
-    assert "Traceback" not in output
+def test_a_mistake_is_one_line(cache):
+    output = run(cache, "reproduce.py", "--study=configs/studies/lidar_vicreg.py", "--shard=3/2", expect=2)
+    assert output == "error: --shard is '3/2'; it takes i/n with i from 1 to n, such as 1/2 and 2/2.\n"

@@ -81,8 +81,9 @@ def run_missing(works: list[Work], claims: Path, say: Callable[[str], None]) -> 
 def _claimed(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
     try:
         outcome = do(work, claim, say)
-        if not claim.lost():
-            _write(work.folder, outcome)
+        if claim.lost():
+            return Outcome("failed", "another process has taken the run over, as this one gave no sign of life")
+        _write(work.folder, outcome)
         return outcome
     finally:
         claim.release()

@@ -36,8 +36,8 @@ def _state(work: Work, busy: bool) -> str:
     step, total = progress(work.folder)
     if busy:
         return "judging" if total and step == total else f"training {step}/{total or '?'}"
-    if outcome and outcome.status == "failed":
-        return "failed"
+    if outcome and outcome.status in ("trained", "failed"):
+        return outcome.status
     return f"stopped {step}/{total}" if step else "waiting"
 
 

@@ -143,6 +143,18 @@ def test_a_run_that_is_killed_while_it_is_judged_is_not_trained_again(tmp_path):
     assert (one.folder / "starts").read_text() == "x"
 
 
+def test_a_run_that_another_process_has_taken_over_is_left_to_it(tmp_path):
+    text = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).joinpath('on').touch(); time.sleep(60)"
+    one = work(tmp_path, "a", text)
+
+    def take_over(_):
+        (tmp_path / "claims" / "a.2").write_text("")  # as another machine would after ten minutes of silence
+
+    (outcome,) = (outcome for _, outcome in run_missing([one], tmp_path / "claims", take_over))
+    assert "another process has taken the run over" in outcome.reason
+    assert read_outcome(one.folder) is None
+
+
 def test_shards_begin_apart_and_then_help_each_other():
     found = list(range(7))
     assert in_turn(found, 1, 1) == found
