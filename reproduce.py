@@ -33,6 +33,7 @@ RESULTS = flags.DEFINE_string("results", None, "Where tables and figures go. [de
 DRY = flags.DEFINE_bool("dry", False, "Only print the runs and an estimate of what they cost.")
 STATUS = flags.DEFINE_bool("status", False, "Only print how far each run is; on a terminal until all are done.")
 TABLES = flags.DEFINE_bool("tables", False, "Only make tables and figures, of what there is.")
+NOTE = flags.DEFINE_string("note", "", "A line for the results' README.md, such as the machine.")
 REFRESH = 5.0  # seconds between two tables of --status
 
 
@@ -79,7 +80,7 @@ def ended(outcome: Outcome) -> str:
 def tables(plan: Plan) -> None:
     """Write and print the study's tables, of what there is."""
     folder = Path(RESULTS.value) if RESULTS.value else plan.folder / "results"
-    paths = write_results(plan, gather(plan), folder)
+    paths = write_results(plan, gather(plan), folder, NOTE.value)
     print("\n" + (folder / "README.md").read_text())
     print(f"written: {folder}/ ({len(paths)} files)")
 

@@ -161,7 +161,7 @@ def _groups(evidence: Evidence) -> list[tuple[str, str, tuple[str, ...]]]:
     """Data set, row and runs (one for each seed) of each configuration, in the study's order."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, facts in evidence.facts.items():
-        found.setdefault((facts.data, facts.row), []).append(name)
+        found.setdefault((facts.dataset, facts.row), []).append(name)
     return [(data, row, tuple(runs)) for (data, row), runs in found.items()]
 
 

@@ -22,7 +22,7 @@ class Facts(NamedTuple):
     row: str
     status: str = "missing"  # done, diverged, failed, missing
     reason: str = ""
-    data: str = ""
+    dataset: str = ""
     images: int = 0  # that it trains on
     images_per_second: float = 0.0  # median over training
     memory_gib: float = 0.0  # the most that the process held on the host
@@ -50,7 +50,7 @@ def gather(plan: Plan) -> Evidence:
     for run in plan.study.runs:
         folder = plan.folder / run.name
         config = plan.configs.get(run.name)
-        facts[run.name] = _facts(run, folder)._replace(data=config.data.name if config else "")
+        facts[run.name] = _facts(run, folder)._replace(dataset=config.data.name if config else "")
         found = read_run(folder, run.row) if (folder / "data.json").exists() else []
         for judgement in plan.study.judgements:
             records[judgement.name] += _judged(found, judgement)
@@ -58,23 +58,23 @@ def gather(plan: Plan) -> Evidence:
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> None:
-    """Write records.jsonl, a line for each verdict, and runs.json, an entry for each run."""
+    """Write records.jsonl, a line for each verdict, and runs.json, with each run's config, data and facts."""
     folder.mkdir(parents=True, exist_ok=True)
     unique = {json.dumps([r.run, r.step, r.settings]): r for found in evidence.records.values() for r in found}
-    write_records(unique.values(), folder / "records.jsonl")
-    text = json.dumps({name: facts._asdict() for name, facts in evidence.facts.items()}, indent=1)
+    about = {r.run: {"config": r.config, "data": r.data} for r in unique.values()}
+    write_records((r._replace(config={}, data={}) for r in unique.values()), folder / "records.jsonl")
+    runs = {name: facts._asdict() | about.get(name, {}) for name, facts in evidence.facts.items()}
     temporary = folder / "runs.json.tmp"
-    temporary.write_text(text + "\n")
+    temporary.write_text(json.dumps(runs, indent=1) + "\n")
     temporary.replace(folder / "runs.json")
 
 
 def read_evidence(folder: Path, judgements: tuple[Judgement, ...]) -> Evidence:
     """What `write_evidence` has written, for a study with these judgements."""
-    found = read_records(folder / "records.jsonl")
-    facts = {
-        name: Facts(**said | {"output": tuple(said["output"])})
-        for name, said in json.loads((folder / "runs.json").read_text()).items()
-    }
+    runs = json.loads((folder / "runs.json").read_text())
+    about = {name: {"config": said.pop("config", {}), "data": said.pop("data", {})} for name, said in runs.items()}
+    facts = {name: Facts(**said | {"output": tuple(said["output"])}) for name, said in runs.items()}
+    found = [record._replace(**about[record.run]) for record in read_records(folder / "records.jsonl")]
     return Evidence({judgement.name: _judged(found, judgement) for judgement in judgements}, facts)
 
 

@@ -13,8 +13,8 @@ from sslx.studies.table import markdown, write_tables
 SHOWN = ("lidar/representation", "rankme/representation", "lidar/embedding", "rankme/embedding")
 
 
-def write_results(plan: Plan, evidence: Evidence, folder: Path) -> list[Path]:
-    """Write tables, figures and records, and a README.md with all of them; return the paths."""
+def write_results(plan: Plan, evidence: Evidence, folder: Path, note: str = "") -> list[Path]:
+    """Write tables, figures and records, and a README.md with all of them and the note; return the paths."""
     tables = make_tables(plan.study, evidence)
     paths = write_tables(tables, folder)
     pictures = []
@@ -24,7 +24,9 @@ def write_results(plan: Plan, evidence: Evidence, folder: Path) -> list[Path]:
         for name, figure in draw(plan, evidence):
             pictures += save(figure, folder, name)
     write_evidence(evidence, folder)
-    text = "\n".join([_heading(plan, evidence), *map(markdown, tables), *_images(pictures)])
+    text = "\n".join(
+        [_heading(plan, evidence), *[f"{note}\n"] * bool(note), *map(markdown, tables), *_images(pictures)]
+    )
     (folder / "README.md").write_text(text)
     return [*paths, *pictures, folder / "records.jsonl", folder / "runs.json", folder / "README.md"]
 

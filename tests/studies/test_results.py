@@ -1,5 +1,6 @@
 """From run folders to tables: equal to a stored text, whatever the order and whatever is missing."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -193,3 +194,11 @@ def test_an_empty_study_has_tables_that_say_so(tmp_path):
     for table in tables(plan).values():
         assert "12 of 12 runs are missing." in table.notes
         markdown(table)
+
+
+@pytest.mark.parametrize("folder", sorted(Path("results").glob("*")), ids=lambda folder: folder.name)
+def test_the_tables_in_results_are_those_of_its_records(folder):
+    study = importlib.import_module(f"configs.studies.{folder.name}").get_study("desk")
+    found = {table.name: markdown(table) for table in make_tables(study, read_evidence(folder, study.judgements))}
+    assert found == {name: (folder / f"{name}.md").read_text() for name in study.tables}
+    assert {run.name for run in study.runs} == set(json.loads((folder / "runs.json").read_text()))
