@@ -13,13 +13,13 @@ import glob
 from pathlib import Path
 
 from absl import flags
-from sslx.studies.selection import check_metric, explain
+from sslx.studies.selection import check_comparable, check_metric, explain
 
 from sslx import command
 from sslx.evaluation.judge import DEFAULT, LABEL_FREE, LIDAR_PROTOCOLS, PROBES, Settings, lidar_protocol
 from sslx.evaluation.judge_run import draw_last, judge_run
 from sslx.evaluation.linear_probe import PROTOCOLS
-from sslx.studies.records import judged
+from sslx.studies.records import judged, unjudged
 from sslx.training import parallel
 from sslx.training.run_folder import read_config
 
@@ -63,6 +63,7 @@ def main() -> None:
     settings = {folder: read_settings(folder) for folder in folders}
     if many := RUNS.value is not None:
         check_metric(SELECT.value, METRICS.value)
+        check_comparable(unjudged(settings))
     command.cache_compilations()
     mesh = parallel.start()
     for number, folder in enumerate(folders, start=1):

@@ -115,6 +115,10 @@ def test_the_best_of_many_runs_is_chosen_with_and_without_labels(whole, cache, t
     assert "no labels" in output
     said = run(cache, "eval.py", pattern, "--select=rankem", "--metrics=rankme", expect=2)
     assert "Did you mean --select=rankme?" in said
+    facts = tmp_path / "runs" / "digits-diet-learning_rate=0.01-seed=0" / "data.json"
+    facts.write_text(facts.read_text().replace('"hash": "', '"hash": "other'))
+    said = run(cache, "eval.py", pattern, "--select=rankme", "--metrics=rankme", expect=2)
+    assert "Selection across data sets means nothing, but the train images differ" in said
     assert "matches no run folder" in run(cache, "eval.py", f"--runs={tmp_path}/none*", expect=2)
 
 

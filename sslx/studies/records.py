@@ -35,14 +35,7 @@ def read_run(folder: Path, row: str = "") -> list[Record]:
 
     Raises ValueError when `folder` is no run. A line cut short by a kill is left out.
     """
-    path = folder / "config.json"
-    if not path.exists():
-        raise ValueError(
-            f"{folder} is no run folder: it has no config.json. Train one: python train.py --config=CONFIG"
-        )
-    config = {name: value for name, value in flat(json.loads(path.read_text())).items() if name not in PLACES}
-    facts = json.loads((folder / "data.json").read_text())
-    data = {split: f"{found['name']} {found['hash']}" for split, found in facts.items() if found}
+    config, data = _identity(folder)
     total = total_steps(folder)
     found: dict[tuple[int, str], Record] = {}
     for line in read_lines(folder / "eval.jsonl"):
@@ -77,6 +70,16 @@ def read_records(path: Path) -> list[Record]:
     return [r._replace(values={k: math.nan if v is None else v for k, v in r.values.items()}) for r in records]
 
 
+def unjudged(settings: Mapping[Path, Settings]) -> list[Record]:
+    """A record of each run as it is going to be judged, without values: so that what does not compare is seen first."""
+    records = []
+    for folder, wanted in settings.items():
+        config, data = _identity(folder)
+        said = json.loads(json.dumps(wanted._asdict()))
+        records.append(Record(folder.name, config["method.name"], config, data, 0, False, {}, said, {}, []))
+    return records
+
+
 def judged(settings: Mapping[Path, Settings], checkpoint: str) -> list[Record]:
     """The records of many runs at the given settings of each: of all checkpoints, of the last, or of one step."""
     records = []
@@ -87,6 +90,18 @@ def judged(settings: Mapping[Path, Settings], checkpoint: str) -> list[Record]:
             found = found[-1:]
         records += [record for record in found if checkpoint in ("all", "last", str(record.step))]
     return records
+
+
+def _identity(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A run's config, flat and without places, and the name and hash of each split; ValueError if it is no run."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(
+            f"{folder} is no run folder: it has no config.json. Train one: python train.py --config=CONFIG"
+        )
+    config = {name: value for name, value in flat(json.loads(path.read_text())).items() if name not in PLACES}
+    facts = json.loads((folder / "data.json").read_text())
+    return config, {split: f"{found['name']} {found['hash']}" for split, found in facts.items() if found}
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
