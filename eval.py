@@ -13,13 +13,13 @@ import glob
 from pathlib import Path
 
 from absl import flags
-from sslx.studies.selection import check_comparable, check_metric, explain
 
 from sslx import command
 from sslx.evaluation.judge import DEFAULT, LABEL_FREE, LIDAR_PROTOCOLS, PROBES, Settings, lidar_protocol
 from sslx.evaluation.judge_run import draw_last, judge_run
 from sslx.evaluation.linear_probe import PROTOCOLS
 from sslx.studies.records import judged, unjudged
+from sslx.studies.selection import check_comparable, check_metric, explain
 from sslx.training import parallel
 from sslx.training.run_folder import read_config
 
