@@ -9,16 +9,10 @@ from sslx.studies.correlation import Correlation
 from sslx.studies.evidence import Evidence
 from sslx.studies.records import Record
 from sslx.studies.selection import Choice, candidates, choices_by_seed, correlate, swept
-from sslx.studies.table import Cell, Table, spread
+from sslx.studies.table import Cell, Table, heading, spread
 
 DRAWN = ("lidar", "debiased_lidar", "rankme", "alpha_req")  # in the figure of regrets, which has room for no more
 SIGNS = "alpha-ReQ counts by -|alpha - 1|, our reading of its paper; all other metrics here: the highest picks."
-
-
-def heading(column: str) -> str:
-    """A column's name for people: lidar/representation is LiDAR representation."""
-    name, *rest = column.split("/")
-    return " ".join([NAMES.get(name, name.replace("_", " ")), *rest])
 
 
 def by_row(records: Iterable[Record]) -> dict[str, list[Record]]:

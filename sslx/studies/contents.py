@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from configs.study import Study
 from sslx.evaluation.report import UNITS
-from sslx.studies.choice_tables import by_row, correlation, heading, runs_of, selection, transfer
+from sslx.studies.choice_tables import by_row, correlation, runs_of, selection, transfer
 from sslx.studies.evidence import Evidence
 from sslx.studies.records import Record
 from sslx.studies.selection import candidates, correlate, swept
-from sslx.studies.table import MISSING, Cell, Table, spread
+from sslx.studies.table import MISSING, Cell, Table, heading, spread
 
 PROBES = ("linear", "knn")
 
