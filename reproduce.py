@@ -59,11 +59,12 @@ def run_all(plan: Plan, works: list[Work]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has put this process in the background
         signal.signal(number, signal.default_int_handler)
     costs, failed = costs_of(plan.configs), False
-    left = sum(not is_finished(work) for work in works)
-    print(f"{plan.name}: {len(works)} runs in {plan.folder}, {left} of them missing")
-    for _, outcome in run_missing(works, plan.folder / "claims", lambda text: print(text, flush=True)):
+    missing = sum(not is_finished(work) for work in works)
+    print(f"{plan.name}: {len(works)} runs in {plan.folder}, {missing} of them missing")
+    for work, outcome in run_missing(works, plan.folder / "claims", lambda text: print(text, flush=True)):
         failed |= outcome.status == "failed"
-        print(f"  {ended(outcome)}; {clock(remaining(works, costs))} of single runs left", flush=True)
+        left = clock(remaining(works, costs))
+        print(f"{work.name}: {ended(outcome)}; {left} of single runs left", flush=True)
     busy = [work.name for work in works if not is_finished(work)]
     if busy and not failed:
         print(f"{len(busy)} runs are at work elsewhere; who ends last makes the whole table")

@@ -106,22 +106,27 @@ def dry(works: list[Work], configs: Mapping[str, ConfigDict]) -> str:
 
 def remaining(works: list[Work], costs: Mapping[str, Cost]) -> float:
     """Seconds that the missing runs take one after another: by those that have ended, or else by their operations."""
-    pace, measured = [], []
-    for work in works:
-        if (
-            (outcome := read_outcome(work.folder))
-            and outcome.status == "done"
-            and (spent := sum(outcome.seconds.values()))
-        ):
-            measured.append(spent)
-            if (cost := costs.get(work.name)) and cost.steps:
+    outcomes = {work.name: read_outcome(work.folder) for work in works}
+    pace, trained, judged = [], [], []
+    for name, outcome in outcomes.items():
+        if outcome and outcome.status == "done":
+            spent = outcome.seconds.get("train", 0.0)
+            trained.append(spent)
+            judged.append(sum(outcome.seconds.values()) - spent)
+            if (cost := costs.get(name)) and cost.steps and spent:
                 pace.append(spent / cost.seconds())
-    typical, factor = statistics.median(measured or [0.0]), statistics.median(pace or [1.0])
-    return sum(
-        factor * cost.seconds() if (cost := costs.get(work.name)) and cost.steps else typical
-        for work in works
-        if not is_finished(work)
+    factor, training, judging = (
+        statistics.median(found or [start]) for found, start in ((pace, 1.0), (trained, 0.0), (judged, 0.0))
     )
+    left = 0.0
+    for work in works:
+        outcome, cost = outcomes[work.name], costs.get(work.name)
+        if is_finished(work):
+            continue
+        if outcome is None or outcome.status == "failed":
+            left += factor * cost.seconds() if cost and cost.steps else training
+        left += judging
+    return left
 
 
 def _structure(tree: Any) -> Any:

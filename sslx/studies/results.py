@@ -10,7 +10,9 @@ from sslx.studies.evidence import Evidence, write_evidence
 from sslx.studies.plan import Plan
 from sslx.studies.table import markdown, write_tables
 
-SHOWN = ("lidar/representation", "rankme/representation", "lidar/embedding", "rankme/embedding")
+LAYERS = ("representation", "embedding")
+SHOWN = [f"{name}/{layer}" for layer in LAYERS for name in ("lidar", "debiased_lidar", "rankme")]
+OVER_TRAINING = ("lidar/representation", "rankme/representation")
 
 
 def write_results(plan: Plan, evidence: Evidence, folder: Path, note: str = "") -> list[Path]:
@@ -45,7 +47,7 @@ def draw(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, Any]]:
         elif name == "accuracy_over_epochs":
             yield name, figures.accuracy_over_epochs(records, study.target, _epochs(evidence))
         elif name == "over_training":
-            yield name, figures.over_training(records, shown[:2], study.target)
+            yield name, figures.over_training(records, OVER_TRAINING, study.target)
         else:
             yield name, figures.metric_against_probe(records, shown, study.target)
 

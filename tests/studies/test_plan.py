@@ -152,6 +152,15 @@ def test_what_is_left_follows_the_runs_that_have_ended(tmp_path, monkeypatch):
     simclr = costs[finished[0].name]
     expected = 60 * costs[left.name].seconds() / simclr.seconds()
     assert remaining(works, costs) == pytest.approx(expected)
+    # One that has been trained is only to be judged: as long as the others were.
+    for work in finished[1:]:
+        outcome = json.loads((work.folder / "outcome.json").read_text())
+        outcome["seconds"]["eval.py"] = 7.0
+        (work.folder / "outcome.json").write_text(json.dumps(outcome))
+    outcome = json.loads((finished[0].folder / "outcome.json").read_text()) | {"status": "trained", "judgements": []}
+    (finished[0].folder / "outcome.json").write_text(json.dumps(outcome))
+    assert remaining(works, costs) == pytest.approx(expected + 7 + 7)
+    (finished[0].folder / "outcome.json").write_text(json.dumps(outcome | {"status": "diverged"}))
     text = dry(works, plan.configs)
     assert text.count("done ") == 11
     assert "1 of 12 runs are missing" in text
