@@ -10,8 +10,9 @@ epochs, the baselines until convergence); what TinyImageNet takes (CIFAR's recip
 and all of `desk`. A ResNet-101 is there because its number on CIFAR-100 is one of two that we could check.
 
 Data: mnist5k and digits, which are installed; `paper` takes cifar10, cifar100, tiny_imagenet and imagenet100.
-Cost: 25 minutes on 2 cores (`make study`, one run, shared x86 server); `paper`: see --dry. Results, 3 seeds, with what
-they do and do not show: results/diet_small and the README.
+Cost: 25 minutes on 2 cores (`make study`, one run, shared x86 server). Of both:
+python reproduce.py --study=configs/studies/diet_small.py --dry
+Results, 3 seeds, with what they do and do not show: results/diet_small and the README.
 """
 
 from pathlib import Path

@@ -9,7 +9,8 @@ and one seed, and its picks stand beside ours. Its mask axes have a printed rate
 other axis for a slip's correction. Grids and budget of `desk` are our choice: 15 epochs of mnist5k on 4 x 4 patches.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
-Cost: 1.4 core hours, judging included (one run of all, shared x86 server beside other jobs); `paper`: see --dry.
+Cost: 1.4 core hours, judging included (one run of all, shared x86 server beside other jobs). Of both:
+python reproduce.py --study=configs/studies/lidar_ijepa.py --dry
 Results, 3 seeds, favourable or not: results/lidar_ijepa and the README.
 """
 

@@ -10,7 +10,8 @@ For VICReg the LiDAR paper speaks of 5,000 and of 10,000 images; we take 10,000.
 choice: 10 epochs of mnist5k.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
-Cost: 1.7 core hours, judging included (one run of all, shared x86 server beside other jobs); `paper`: see --dry.
+Cost: 1.7 core hours, judging included (one run of all, shared x86 server beside other jobs). Of both:
+python reproduce.py --study=configs/studies/lidar_vicreg.py --dry
 Results, 3 seeds, favourable or not: results/lidar_vicreg and the README.
 """
 
