@@ -12,7 +12,7 @@ train: .venv/ready
 # Two processes share the runs, one on each of two cores; after a stop the same command goes on.
 study: .venv/ready
 	$(BIN)/python reproduce.py --study=$(STUDY) --shard=2/2 > /dev/null & other=$$!; \
-	$(BIN)/python reproduce.py --study=$(STUDY) --shard=1/2; wait $$other
+	$(BIN)/python reproduce.py --study=$(STUDY) --shard=1/2; wait $$other || true
 	$(BIN)/python reproduce.py --study=$(STUDY) --tables
 
 test: .venv/ready
