@@ -173,7 +173,7 @@ def test_a_full_disk_while_saving_is_explained_and_loses_nothing(cache, tmp_path
 
 def test_a_loss_that_is_not_finite_stops_the_run(cache, tmp_path):
     words = ("--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1e30", "--config.monitor.every=0 steps")
-    output = train(cache, tmp_path / "run", *words, expect=2)
+    output = train(cache, tmp_path / "run", *words, expect=3)
     step = int(re.search(r"became non-finite in step (\d+)\. The last good checkpoint is step (\d+)", output)[1])
     assert 1 < step <= 6
     saved = [int(path.name) for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdigit()]
