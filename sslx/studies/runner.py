@@ -6,12 +6,13 @@ tried again, and train.py goes on from its newest checkpoint.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sslx.studies.claims import Claim, take
 from sslx.training.interrupt import DIVERGED, INTERRUPTED
@@ -132,7 +133,7 @@ def call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str, 
         )
         claim.includes(child.pid)
         try:
-            code, usage = _wait(child, claim)
+            code, peak = _wait(child, claim)
         except KeyboardInterrupt:
             child.terminate()  # train.py saves
             child.wait()
@@ -143,20 +144,30 @@ def call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str, 
     said = [line.removeprefix("error: ") for line in text if line.startswith("error: ")] or text[-1:]
     if code < 0:
         said = [f"killed by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")]
-    peak = usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
     return code, (said or ["no output"])[-1], time.perf_counter() - started, peak
 
 
-def _wait(child: subprocess.Popen[bytes], claim: Claim) -> tuple[int, Any]:
-    """The exit code and what the child has used; another process that has taken the run over ends it."""
-    while True:
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)
-            return child.returncode, usage
+def _wait(child: subprocess.Popen[bytes], claim: Claim) -> tuple[int, float]:
+    """The exit code, and the most GiB that the child has held; another process that has taken the run over ends it."""
+    peak = 0.0
+    while (code := child.poll()) is None:
+        peak = max(peak, _held(child.pid))
         if claim.lost():
             child.kill()
-        time.sleep(0.2)
+        time.sleep(0.1)
+    return code, peak
+
+
+def _held(pid: int) -> float:
+    """The most memory that a process has held so far, in GiB; 0 where the system does not say.
+
+    What `os.wait4` reports would count this process too, from which the other was forked.
+    """
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0.0
+    return int(found[1]) / 2**20 if found else 0.0
 
 
 def _write(folder: Path, outcome: Outcome) -> None:
