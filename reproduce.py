@@ -58,8 +58,8 @@ def run_all(plan: Plan, works: list[Work]) -> int:
     """Train and judge what is missing, then make the tables; 1 when a run has failed, which is worth another try."""
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has put this process in the background
         signal.signal(number, signal.default_int_handler)
-    costs, failed = costs_of(plan.configs), False
-    missing = sum(not is_finished(work) for work in works)
+    missing, failed = sum(not is_finished(work) for work in works), False
+    costs = costs_of(plan.configs) if missing else {}
     print(f"{plan.name}: {len(works)} runs in {plan.folder}, {missing} of them missing")
     for work, outcome in run_missing(works, plan.folder / "claims", lambda text: print(text, flush=True)):
         failed |= outcome.status == "failed"

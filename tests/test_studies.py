@@ -13,9 +13,9 @@ from metrics.label_free import METRICS
 from sslx.data.official import DATA_SETS, images_in
 from sslx.evaluation.judge import PROBES
 from sslx.evaluation.linear_probe import PROTOCOLS
-from sslx.studies.records import flat
 from sslx.training.method import load_method
 from sslx.training.optim import make_optimizer
+from sslx.training.run_folder import flat
 from sslx.training.schedules import Durations
 from theory import identifiability
 

@@ -24,7 +24,7 @@ RANKS = ("lidar", "rankme", "augmented_rankme")  # of these the highest value pi
 def table(verdicts: list[Verdict], pixels: dict[str, float]) -> str:
     """A Markdown table with a row per checkpoint, and one for raw pixels; step 0 is the untrained network."""
     columns = list(verdicts[0].values)
-    rows = [["step", *map(_heading, columns)]]
+    rows = [["step", *map(heading, columns)]]
     if pixels:
         rows.append(["raw pixels", *(_cell(column, pixels.get(column)) for column in columns)])
     for verdict in verdicts:
@@ -44,13 +44,13 @@ def selection(verdicts: list[Verdict]) -> list[str]:
     if target is None or len(trained) < 3:
         return []
     best = max(trained, key=lambda verdict: verdict.values[target])
-    lines = [f"Best {_heading(target)}: step {best.step} with {_cell(target, best.values[target])}."]
+    lines = [f"Best {heading(target)}: step {best.step} with {_cell(target, best.values[target])}."]
     for name in verdicts[0].values:
         if name.partition("/")[0] in RANKS:
             pick = max(trained, key=lambda verdict: verdict.values[name])
             rho, tau = _correlation([v.values[name] for v in trained], [v.values[target] for v in trained])
             lines.append(
-                f"Highest {_heading(name)}: step {pick.step} with {_cell(target, pick.values[target])}; over "
+                f"Highest {heading(name)}: step {pick.step} with {_cell(target, pick.values[target])}; over "
                 f"{len(trained)} checkpoints Spearman {rho:+.2f}, Kendall tau-b {tau:+.2f}."
             )
     return lines
@@ -64,7 +64,8 @@ def _correlation(a: list[float], b: list[float]) -> tuple[float, float]:
         return float(stats.spearmanr(a, b).statistic), float(stats.kendalltau(a, b).statistic)
 
 
-def _heading(column: str) -> str:
+def heading(column: str) -> str:
+    """A column's name for people: lidar/representation is LiDAR representation."""
     name, *rest = column.split("/")
     return " ".join([NAMES.get(name, name.replace("_", " ")), *rest])
 

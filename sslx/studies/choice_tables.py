@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 from configs.study import Study
-from sslx.evaluation.report import NAMES
+from sslx.evaluation.report import NAMES, heading
 from sslx.studies.correlation import Correlation
 from sslx.studies.evidence import Evidence
 from sslx.studies.records import Record
 from sslx.studies.selection import Choice, candidates, choices_by_seed, correlate, swept
-from sslx.studies.table import Cell, Table, heading, spread
+from sslx.studies.table import Cell, Table, spread
 
 DRAWN = ("lidar", "debiased_lidar", "rankme", "alpha_req")  # in the figure of regrets, which has room for no more
 SIGNS = "alpha-ReQ counts by -|alpha - 1|, our reading of its paper; all other metrics here: the highest picks."

@@ -5,12 +5,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from configs.study import Study
-from sslx.evaluation.report import UNITS
+from sslx.evaluation.report import UNITS, heading
 from sslx.studies.choice_tables import by_row, correlation, runs_of, selection, transfer
 from sslx.studies.evidence import Evidence
 from sslx.studies.records import Record
 from sslx.studies.selection import candidates, correlate, swept
-from sslx.studies.table import MISSING, Cell, Table, heading, spread
+from sslx.studies.table import MISSING, Cell, Table, spread
 
 PROBES = ("linear", "knn")
 

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from sslx.evaluation.report import heading
 from sslx.studies.correlation import spearman
 from sslx.studies.records import Record
 from sslx.studies.selection import LOWER, RANKS, candidates, configuration, scores, swept
-from sslx.studies.table import heading
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A", "#6A51A3")
 DASHES = ("-", "--", "-.", ":")  # of rows beyond the colours

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 from sslx.data.order import steps_per_epoch
 from sslx.evaluation.judge import Settings
 from sslx.evaluation.judge_run import ABOUT, read_lines
+from sslx.training.run_folder import PLACES, flat
 from sslx.training.schedules import Durations
-
-# Fields of a config that say where and how a run was made, not what it is.
-PLACES = ("data.dir", "data.cache", "data.resident_gib", "data.decoded_gib", "data.workers", "devices")
 
 
 class Record(NamedTuple):
@@ -99,17 +97,11 @@ def _identity(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ValueError(
             f"{folder} is no run folder: it has no config.json. Train one: python train.py --config=CONFIG"
         )
-    config = {name: value for name, value in flat(json.loads(path.read_text())).items() if name not in PLACES}
+    config = {
+        name: value for name, value in flat(json.loads(path.read_text())).items() if name not in (*PLACES, "devices")
+    }
     facts = json.loads((folder / "data.json").read_text())
     return config, {split: f"{found['name']} {found['hash']}" for split, found in facts.items() if found}
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by their path: {"optimizer": {"b1": 0.9}} is {"optimizer.b1": 0.9}."""
-    fields: dict[str, Any] = {}
-    for name, value in tree.items():
-        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return fields
 
 
 def total_steps(folder: Path) -> int:

@@ -11,15 +11,14 @@ import numpy as np
 
 from metrics.label_free import METRICS, entries
 from sslx.studies.correlation import Correlation, intervals
-from sslx.studies.records import PLACES, Record
+from sslx.studies.records import Record
 from sslx.studies.table import Cell, Table, markdown, spread
+from sslx.training.run_folder import FREE
 
 RANKS = ("lidar", "debiased_lidar", "rankme", "augmented_rankme", "effective_rank")
 HIGHER = (*RANKS, "nesum", "stable_rank", "participation_ratio")
 LOWER = ("idest", "uniformity", "alignment", "self_clustering", "mean_cosine")
 PICKS = (*HIGHER, "alpha_req", "clid", *LOWER)  # metrics that pick; of the others no direction is known to be good
-# What says how a run was watched or repeated, not what it is.
-ASIDE = ("log.", "checkpoint.", "monitor.", "evaluation.", *PLACES)
 
 
 class Choice(NamedTuple):
@@ -275,7 +274,7 @@ def _best(records: Sequence[Record], values: np.ndarray) -> int | None:
 
 def _fields(record: Record) -> dict[str, str]:
     # As text, because values may be lists, and tuples in place of them.
-    kept = (name for name in record.config if name != "seed" and not name.startswith(ASIDE))
+    kept = (name for name in record.config if name != "seed" and not name.startswith(FREE))
     return {name: json.dumps(record.config[name], sort_keys=True) for name in kept}
 
 

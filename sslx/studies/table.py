@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.evaluation.report import NAMES
-
 MISSING = "missing"
 
 _LATEX = {
@@ -46,12 +44,6 @@ class Table(NamedTuple):
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
-
-
-def heading(name: str) -> str:
-    """A value's name for readers: "LiDAR embedding" for "lidar/embedding", "kNN %" for "knn"."""
-    metric, *layer = name.split("/")
-    return " ".join([NAMES.get(metric, metric.replace("_", " ")), *layer])
 
 
 def spread(values: Sequence[float | None], digits: int = 1, scale: float = 1.0) -> str:

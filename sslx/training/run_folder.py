@@ -36,7 +36,7 @@ def open_run(folder: Path, config: ConfigDict, data: dict[str, Any]) -> None:
     path = folder / "config.json"
     if path.exists():
         check_same(folder, config)
-        _compare(folder, _flat(json.loads((folder / "data.json").read_text())), _flat(_plain(data)))
+        _compare(folder, flat(json.loads((folder / "data.json").read_text())), flat(_plain(data)))
     folder.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         if not path.exists():
@@ -52,7 +52,7 @@ def open_run(folder: Path, config: ConfigDict, data: dict[str, Any]) -> None:
 def check_same(folder: Path, config: ConfigDict) -> None:
     """Raise ValueError, naming the fields that differ, when the run in `folder` is of another config."""
     there = json.loads((folder / "config.json").read_text())
-    _compare(folder, _flat(there), _flat(_plain(config.to_dict())))
+    _compare(folder, flat(there), flat(_plain(config.to_dict())))
 
 
 def read_config(folder: Path) -> ConfigDict:
@@ -123,8 +123,9 @@ def _tuples(tree: Any) -> Any:
     return tuple(_tuples(value) for value in tree) if isinstance(tree, list) else tree
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their path: {"optimizer": {"b1": 0.9}} is {"optimizer.b1": 0.9}."""
+    fields: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return fields
