@@ -6,9 +6,8 @@
   python reproduce.py --study=configs/studies/diet_small.py --status
   python reproduce.py --study=configs/studies/lidar_vicreg.py:paper --dry
 
-Run the same command again to go on where it stopped, by Ctrl-C or by anything else: a finished run is never repeated.
-Studies are programs, as configs are: run only those that you trust.
-"""
+Run the same command again to go on where it stopped, by Ctrl-C or by anything else: a finished run
+is never repeated. Studies are programs, as configs are: run only those that you trust."""
 
 import signal
 import sys
@@ -26,12 +25,22 @@ from sslx.studies.runner import Outcome, Work, in_turn, is_finished, run_missing
 from sslx.studies.status import status
 from sslx.training.log import clock
 
-STUDY = flags.DEFINE_string("study", None, "The study's file, and after a colon its scale: desk (default) or paper.")
-SHARD = flags.DEFINE_string("shard", "1/1", "i/n: begin with every n-th run from the i-th on, then help the others.")
-RUNS = flags.DEFINE_string("runs", "runs", "Where run folders are, below a folder for each study; may be shared.")
-RESULTS = flags.DEFINE_string("results", None, "Where tables and figures go. [default: results/ in the runs' folder]")
+STUDY = flags.DEFINE_string(
+    "study", None, "The study's file, and after a colon its scale: desk (default) or paper."
+)
+SHARD = flags.DEFINE_string(
+    "shard", "1/1", "i/n: begin with every n-th run from the i-th on, then help the others."
+)
+RUNS = flags.DEFINE_string(
+    "runs", "runs", "Where run folders are, below a folder for each study; may be shared."
+)
+RESULTS = flags.DEFINE_string(
+    "results", None, "Where tables and figures go. [default: results/ in the runs' folder]"
+)
 DRY = flags.DEFINE_bool("dry", False, "Only print the runs and an estimate of what they cost.")
-STATUS = flags.DEFINE_bool("status", False, "Only print how far each run is; on a terminal until all are done.")
+STATUS = flags.DEFINE_bool(
+    "status", False, "Only print how far each run is; on a terminal until all are done."
+)
 TABLES = flags.DEFINE_bool("tables", False, "Only make tables and figures, of what there is.")
 NOTE = flags.DEFINE_string("note", "", "A line for the results' README.md, such as the machine.")
 REFRESH = 5.0  # seconds between two tables of --status
@@ -40,7 +49,9 @@ REFRESH = 5.0  # seconds between two tables of --status
 def main() -> int:
     """Do what the flags ask for: by default everything that is missing."""
     if STUDY.value is None:
-        raise ValueError("--study is missing: say which, for example --study=configs/studies/diet_small.py")
+        raise ValueError(
+            "--study is missing: say which, for example --study=configs/studies/diet_small.py"
+        )
     plan = load_plan(STUDY.value, Path(RUNS.value))
     works = in_turn(works_of(plan), *read_shard(SHARD.value))
     if DRY.value:
@@ -55,13 +66,20 @@ def main() -> int:
 
 
 def run_all(plan: Plan, works: list[Work]) -> int:
-    """Train and judge what is missing, then make the tables; 1 when a run has failed, which is worth another try."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has put this process in the background
+    """Train and judge what is missing, then make the tables; 1 when a run has failed, which is
+    worth another try.
+    """
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # also where a shell has put this process in the background
         signal.signal(number, signal.default_int_handler)
     missing, failed = sum(not is_finished(work) for work in works), False
     costs = costs_of(plan.configs) if missing else {}
     print(f"{plan.name}: {len(works)} runs in {plan.folder}, {missing} of them missing")
-    for work, outcome in run_missing(works, plan.folder / "claims", lambda text: print(text, flush=True)):
+    for work, outcome in run_missing(
+        works, plan.folder / "claims", lambda text: print(text, flush=True)
+    ):
         failed |= outcome.status == "failed"
         left = clock(remaining(works, costs))
         print(f"{work.name}: {ended(outcome)}; {left} of single runs left", flush=True)
@@ -101,7 +119,9 @@ def read_shard(text: str) -> tuple[int, int]:
     """i and n of a text such as 1/2; raises ValueError for anything else."""
     i, _, n = text.partition("/")
     if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
-        raise ValueError(f"--shard is {text!r}; it takes i/n with i from 1 to n, such as 1/2 and 2/2.")
+        raise ValueError(
+            f"--shard is {text!r}; it takes i/n with i from 1 to n, such as 1/2 and 2/2."
+        )
     return int(i), int(n)
 
 

@@ -3,9 +3,9 @@
   python train.py --config=configs/digits/diet.py
   python train.py --config=configs/mnist5k/simclr.py --run=runs/mine --config.data.name=folder:PATH
 
-Run the same command again to go on where a run stopped; Ctrl-C saves first. Then judge it with eval.py.
-Every field that --config.FIELD=VALUE can change stands in configs/common.py and in the recipe.
-"""
+Run the same command again to go on where a run stopped; Ctrl-C saves first. Then judge it with
+eval.py. Every field that --config.FIELD=VALUE can change stands in configs/base.py and in the
+recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,20 +21,24 @@ from sslx.data import sources
 from sslx.data.order import steps_per_epoch
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor
+from sslx.experiment import load_method
+from sslx.method import open_store
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.input import Input
 from sslx.training.interrupt import INTERRUPTED, Interrupt
 from sslx.training.log import Log, Meter, progress_line
-from sslx.training.method import load_method
 from sslx.training.optim import describe_decay, make_optimizer
 from sslx.training.run_folder import open_run
 from sslx.training.schedules import Durations, learning_rate
 from sslx.training.state import State, init_state, make_step, model_of
-from sslx.training.store import open_store
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, a file such as configs/digits/diet.py.")
-RUN = flags.DEFINE_string("run", None, "The run's folder; without it runs/DATASET-METHOD, after the recipe.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The recipe, a file such as configs/digits/diet.py."
+)
+RUN = flags.DEFINE_string(
+    "run", None, "The run's folder; without it runs/DATASET-METHOD, after the recipe."
+)
 
 
 class Run(NamedTuple):
@@ -57,12 +61,15 @@ def main() -> int:
     mesh = parallel.start(config.devices, config.batch_size)
     print(f"devices: {mesh.size} x {mesh.devices.flat[0].device_kind} ({jax.default_backend()})")
     with jax.set_mesh(mesh):
-        run, state = prepare(config, Path(RUN.value or f"runs/{recipe.parent.name}-{recipe.stem}"), mesh)
+        run, state = prepare(
+            config, Path(RUN.value or f"runs/{recipe.parent.name}-{recipe.stem}"), mesh
+        )
         try:
             return train(run, state)
         except FloatingPointError as error:
             raise FloatingPointError(
-                f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Lower --config.optimizer"
+                f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Lower "
+                "--config.optimizer"
                 ".learning_rate, lengthen .warmup or set .clip_norm, in a new run: --run=runs/NAME"
             ) from error
         finally:
@@ -81,33 +88,56 @@ def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
     method = load_method(config, count)
     optimizer = make_optimizer(config.optimizer, durations)
     open_run(folder, config, splits.facts())
-    print(f"data: {data.facts['name']}, {count} images of {data.facts['shape']}, hash {data.facts['hash']}")
     print(
-        f"run: {folder}, {durations.total} steps of {batch_size} images; {epoch} an epoch, the incomplete batch dropped"
+        f"data: {data.facts['name']}, {count} images of {data.facts['shape']}, hash "
+        f"{data.facts['hash']}"
+    )
+    print(
+        f"run: {folder}, {durations.total} steps of {batch_size} images; {epoch} an epoch, the "
+        "incomplete batch dropped"
     )
 
     size = method.views.crops[0].size
     shape = (1, size, size, data.images.shape[-1])
-    store = open_store(method, folder, config.seed, batch_size, mesh)  # of rows that are not on the device
+    store = open_store(
+        method, folder, config.seed, batch_size, mesh
+    )  # of rows that are not on the device
     kept = {"keep": config.checkpoint.keep, "best": config.checkpoint.best}
     checkpoints = Checkpoints(folder / "checkpoints", **kept, store=store)
     state = checkpoints.resume(
-        lambda: parallel.place(init_state(method, optimizer, jax.random.key(config.seed), shape), mesh)
+        lambda: parallel.place(
+            init_state(method, optimizer, jax.random.key(config.seed), shape), mesh
+        )
     )
     print("\n".join(describe_decay(state.params, config.optimizer)))
     resident = config.data.resident_gib * 2**30
-    batches = Input(data.images, config.seed, batch_size, mesh, resident_bytes=resident, workers=config.data.workers)
+    batches = Input(
+        data.images,
+        config.seed,
+        batch_size,
+        mesh,
+        resident_bytes=resident,
+        workers=config.data.workers,
+    )
     step = make_step(method, optimizer, rate, config.seed, resident=batches.resident)
     step = store.around(step) if store else step
-    monitor = Monitor(config.monitor, Extractor(method, mesh, config.evaluation.batch_size), splits, config.seed)
+    monitor = Monitor(
+        config.monitor, Extractor(method, mesh, config.evaluation.batch_size), splits, config.seed
+    )
     log = Log(folder, step=int(state.step), tensorboard=config.log.tensorboard)
     return Run(config, folder, durations, batches, step, monitor, checkpoints, log), state
 
 
 def train(run: Run, state: State) -> int:
-    """The steps that are left; logs, monitors and checkpoints on the way. Returns 130 after an interrupt."""
+    """The steps that are left; logs, monitors and checkpoints on the way.
+
+    Returns 130 after an interrupt.
+    """
     start, total = int(state.step), run.durations.total
-    every = {name: run.durations.steps(run.config[name].every) for name in ("log", "monitor", "checkpoint")}
+    every = {
+        name: run.durations.steps(run.config[name].every)
+        for name in ("log", "monitor", "checkpoint")
+    }
     if start == total:
         print(f"{run.folder} is complete. Judge it: python eval.py --run={run.folder}")
         return 0
@@ -120,18 +150,24 @@ def train(run: Run, state: State) -> int:
             images, index, waited = run.batches.batch(done - 1)
             state, logs = run.step(state, images, index)
             meter.add(logs, waited)
-            due = {name: every[name] and (done % every[name] == 0 or done == total) for name in every}
+            due = {
+                name: every[name] and (done % every[name] == 0 or done == total) for name in every
+            }
             if due["log"]:
                 values = meter.averages(run.config.batch_size)
                 print(progress_line(done, total, values, run.config.batch_size), flush=True)
                 run.log.write(done, values)
-            if done == 1 and every["monitor"]:  # only now, so that the first step does not wait for it
+            if (
+                done == 1 and every["monitor"]
+            ):  # only now, so that the first step does not wait for it
                 fresh = run.checkpoints.restore_model(0, model_of(state.params, state.extra))
                 meter.exclude(run.monitor.look(0, fresh, run.log)["monitor_seconds"])
             if due["monitor"] or due["checkpoint"] or interrupt.asked:
                 meter.flush()  # a state that is not finite is never saved
                 monitored = (
-                    run.monitor.look(done, model_of(state.params, state.extra), run.log) if due["monitor"] else {}
+                    run.monitor.look(done, model_of(state.params, state.extra), run.log)
+                    if due["monitor"]
+                    else {}
                 )
                 if due["checkpoint"] or interrupt.asked:
                     run.checkpoints.save(done, state, monitored)

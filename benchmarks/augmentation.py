@@ -1,21 +1,28 @@
-"""How much the forms of `sslx.data.augment` save: SimCLR's view, and crop and flip alone, each made in several ways.
+"""How much the forms of `sslx.views.augment` save: SimCLR's view, and crop and flip alone, each
+made in several ways.
 
-Run `python -m benchmarks.augmentation`, or add pairs of the image's and the view's side in pixels, as in
-`python -m benchmarks.augmentation 256,224 224,96`. SimCLR's view is crop, flip, colour jitter with exact HSV hue, gray
-and blur. The ways:
+Run `python -m benchmarks.augmentation`, or add pairs of the image's and the view's side in pixels,
+as in `python -m benchmarks.augmentation 256,224 224,96`. SimCLR's view is crop, flip, colour jitter
+with exact HSV hue, gray and blur. The ways:
 
-- `sslx`: as training does it, colour on separate planes, geometry in the form that `sslx.data.taps.pay` chooses;
-- `matrices`, `taps`: the same in one form of the geometry, whatever the shapes: crop, flip and blur folded into two
-  matrices per image, or sums over a few pixels. One of them is the program of `sslx`, and shows the noise;
-- `op by op`: the same operations in JAX as one would first write them: `scale_and_translate`, `rgb_to_hsv` and back, a
+- `sslx`: as training does it, colour on separate planes, geometry in the form that
+`sslx.views.taps.pay` chooses;
+- `matrices`, `taps`: the same in one form of the geometry, whatever the shapes: crop, flip and blur
+folded into two
+  matrices per image, or sums over a few pixels. One of them is the program of `sslx`, and shows the
+  noise;
+- `op by op`: the same operations in JAX as one would first write them: `scale_and_translate`,
+`rgb_to_hsv` and back, a
   depthwise convolution; boxes and factors are drawn more simply, which favours this side;
-- `Pillow`: one image after the other on one core, as a data-loading worker does; multiply by your number of workers.
+- `Pillow`: one image after the other on one core, as a data-loading worker does; multiply by your
+number of workers.
 
-On a CPU training has a device per core: XLA_FLAGS=--xla_force_host_platform_device_count=2 does as much here.
+On a CPU training has a device per core: XLA_FLAGS=--xla_force_host_platform_device_count=2 does as
+much here.
 
-How to read it: the ways run in every round, in random order, and a ratio is the median over the rounds of time / time
-of sslx, so that a busy machine slows both sides alike. The ratios are the result; img/s depends on the machine.
-"""
+How to read it: the ways run in every round, in random order, and a ratio is the median over the
+rounds of time / time of sslx, so that a busy machine slows both sides alike. The ratios are the
+result; img/s depends on the machine."""
 
 import colorsys
 import math
@@ -32,9 +39,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image, ImageEnhance, ImageFilter
 
-from sslx.data import taps
-from sslx.data.augment import augment
-from sslx.data.recipe import Crop
+from sslx.views import taps
+from sslx.views.augment import augment
+from sslx.views.crop import Crop
 
 PAIRS = ((32, 32), (96, 96), (224, 96), (256, 224))  # sides of the image and of the view
 ROUNDS = 15
@@ -55,8 +62,12 @@ def rgb_to_hsv(rgb: jax.Array) -> jax.Array:
     red, green, blue = rgb
     value, low = rgb.max(), rgb.min()
     chroma = jnp.where(value > low, value - low, 1.0)
-    sectors = jnp.array([(green - blue) / chroma, 2 + (blue - red) / chroma, 4 + (red - green) / chroma])
-    return jnp.array([sectors[jnp.argmax(rgb)] / 6 % 1.0, (value - low) / jnp.maximum(value, 1e-8), value])
+    sectors = jnp.array(
+        [(green - blue) / chroma, 2 + (blue - red) / chroma, 4 + (red - green) / chroma]
+    )
+    return jnp.array(
+        [sectors[jnp.argmax(rgb)] / 6 % 1.0, (value - low) / jnp.maximum(value, 1e-8), value]
+    )
 
 
 def hsv_to_rgb(hsv: jax.Array) -> jax.Array:
@@ -67,7 +78,9 @@ def hsv_to_rgb(hsv: jax.Array) -> jax.Array:
 def naive_blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     taps = jnp.exp(-0.5 * jnp.square(jnp.arange(TAPS) - TAPS // 2) / sigma**2)
     kernel = jnp.tile((taps / taps.sum())[:, None, None, None], (1, 1, 1, 3))
-    padded = jnp.pad(image, ((TAPS // 2, TAPS // 2), (TAPS // 2, TAPS // 2), (0, 0)), mode="reflect")[None]
+    padded = jnp.pad(
+        image, ((TAPS // 2, TAPS // 2), (TAPS // 2, TAPS // 2), (0, 0)), mode="reflect"
+    )[None]
     convolve = partial(
         jax.lax.conv_general_dilated,
         window_strides=(1, 1),
@@ -83,11 +96,16 @@ def naive_view(key: jax.Array, image: jax.Array, crop: Crop) -> jax.Array:
     keys = iter(jax.random.split(key, 16))
     uniform = lambda low, high: jax.random.uniform(next(keys), (), minval=low, maxval=high)  # noqa: E731
     side, image = image.shape[0], image.astype(jnp.float32) / 255
-    area, aspect = side**2 * uniform(*crop.area), jnp.exp(uniform(*(math.log(r) for r in crop.ratio)))
+    area, aspect = (
+        side**2 * uniform(*crop.area),
+        jnp.exp(uniform(*(math.log(r) for r in crop.ratio))),
+    )
     extent = jnp.minimum(jnp.sqrt(area * jnp.array([1 / aspect, aspect])), side)
     scale, start = crop.size / extent, jnp.array([uniform(0, 1), uniform(0, 1)]) * (side - extent)
     shape = (crop.size, crop.size, 3)
-    image = jax.image.scale_and_translate(image, shape, (0, 1), scale, -start * scale, "linear", antialias=True)
+    image = jax.image.scale_and_translate(
+        image, shape, (0, 1), scale, -start * scale, "linear", antialias=True
+    )
     image = jnp.where(uniform(0, 1) < crop.flip, image[:, ::-1], image)
     weights = jnp.array([0.299, 0.587, 0.114])
     bright = jnp.clip(image * uniform(1 - crop.brightness, 1 + crop.brightness), 0, 1)
@@ -119,10 +137,14 @@ def pillow_view(rng: np.random.Generator, pixels: np.ndarray, crop: Crop) -> np.
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < crop.jitter:
         enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-        for enhancer, strength in zip(enhancers, (crop.brightness, crop.contrast, crop.saturation), strict=True):
+        for enhancer, strength in zip(
+            enhancers, (crop.brightness, crop.contrast, crop.saturation), strict=True
+        ):
             image = enhancer(image).enhance(rng.uniform(1 - strength, 1 + strength))
         hsv = np.array(image.convert("HSV"))
-        hsv[..., 0] += np.uint8(round(255 * rng.uniform(-crop.hue, crop.hue)) % 256)  # wraps around in uint8
+        hsv[..., 0] += np.uint8(
+            round(255 * rng.uniform(-crop.hue, crop.hue)) % 256
+        )  # wraps around in uint8
         image = Image.fromarray(hsv, "HSV").convert("RGB")
     if rng.random() < crop.gray:
         image = image.convert("L").convert("RGB")
@@ -158,7 +180,9 @@ def seconds(function: Callable[[], object]) -> float:
 
 def main() -> None:
     red = jnp.array([0.9, 0.2, 0.3])
-    assert np.allclose(rgb_to_hsv(red), colorsys.rgb_to_hsv(0.9, 0.2, 0.3), atol=1e-5), "the naive way is wrong"
+    assert np.allclose(rgb_to_hsv(red), colorsys.rgb_to_hsv(0.9, 0.2, 0.3), atol=1e-5), (
+        "the naive way is wrong"
+    )
     print(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {ROUNDS} rounds")
     pairs = [tuple(map(int, pair.split(","))) for pair in sys.argv[1:]] or PAIRS
     for side, size in pairs:
@@ -166,12 +190,18 @@ def main() -> None:
         for title, crop in recipes(size).items():
             competitors = ways(side, batch, crop)
             first = {name: seconds(function) for name, function in competitors.items()}
-            rounds = [{name: seconds(function) for name, function in competitors.items()} for _ in range(ROUNDS)]
+            rounds = [
+                {name: seconds(function) for name, function in competitors.items()}
+                for _ in range(ROUNDS)
+            ]
             print(f"\n{title}, {side} to {size} pixels, batch {batch}")
             for name in competitors:
                 rate = batch / statistics.median(times[name] for times in rounds)
                 ratio = statistics.median(times[name] / times["sslx"] for times in rounds)
-                print(f"{name:18}{rate:10.0f} img/s   time / sslx {ratio:6.2f}   first call {first[name]:5.2f} s")
+                print(
+                    f"{name:18}{rate:10.0f} img/s   time / sslx {ratio:6.2f}   first call "
+                    f"{first[name]:5.2f} s"
+                )
 
 
 if __name__ == "__main__":

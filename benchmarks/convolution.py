@@ -1,10 +1,12 @@
-"""What the sliced weight gradient of `sslx.models.layers` gains over XLA's own, in a whole training step on CPU.
+"""What the sliced weight gradient of `sslx.models.layers` gains over XLA's own, in a whole training
+step on CPU.
 
-A step is forward, backward and an SGD update of an encoder with the small-image stem; the loss is a fixed random
-projection of its features. Four programs are timed: plain and sliced, on one device and on a mesh of two. Each round
-runs them in a new random order, each after one untimed step of its own, so that caches and neighbours favour none.
-Printed: seconds to lower and to compile, the median step, and the median of the per-round ratios to plain on the same
-number of devices and to plain on one.
+A step is forward, backward and an SGD update of an encoder with the small-image stem; the loss is a
+fixed random projection of its features. Four programs are timed: plain and sliced, on one device
+and on a mesh of two. Each round runs them in a new random order, each after one untimed step of its
+own, so that caches and neighbours favour none. Printed: seconds to lower and to compile, the median
+step, and the median of the per-round ratios to plain on the same number of devices and to plain on
+one.
 
     python -m benchmarks.convolution --variant=resnet18 --width=64 --batch=128 --rounds=6
     python -m benchmarks.convolution --variant=resnet_tiny
@@ -30,13 +32,20 @@ from sslx.models.network import Network  # noqa: E402
 P = jax.sharding.PartitionSpec
 
 
-def prepare(network: Network, batch: int, size: int, devices: int, sliced: bool) -> tuple[Callable[[], None], str]:
-    """Compile one step on a mesh; return a function that runs it, and the seconds that starting took."""
+def prepare(
+    network: Network, batch: int, size: int, devices: int, sliced: bool
+) -> tuple[Callable[[], None], str]:
+    """Compile one step on a mesh; return a function that runs it, and the seconds that starting
+    took.
+    """
     axis = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((devices,), ("data",), axis_types=axis, devices=jax.devices()[:devices])
     params, stats = network.init(jax.random.key(0), (1, size, size, 3))
     rng = np.random.default_rng(0)
-    x, target = rng.standard_normal((batch, size, size, 3), np.float32), rng.standard_normal(network.width, np.float32)
+    x, target = (
+        rng.standard_normal((batch, size, size, 3), np.float32),
+        rng.standard_normal(network.width, np.float32),
+    )
 
     def step(params: Any, stats: Any, x: jax.Array) -> tuple[Any, Any]:
         def loss(params: Any) -> tuple[jax.Array, Any]:
@@ -66,16 +75,25 @@ def prepare(network: Network, batch: int, size: int, devices: int, sliced: bool)
 
 def main() -> None:
     """Time the four programs and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--variant", default="resnet_tiny")
-    parser.add_argument("--width", type=int, default=None, help="base width; the variant's own if not given")
+    parser.add_argument(
+        "--width", type=int, default=None, help="base width; the variant's own if not given"
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--size", type=int, default=32, help="height and width of the images")
     parser.add_argument("--rounds", type=int, default=8)
     args = parser.parse_args()
 
     network = build("resnet", variant=args.variant, stem="small", width=args.width)
-    names = {"plain, 1": (1, False), "sliced, 1": (1, True), "plain, 2": (2, False), "sliced, 2": (2, True)}
+    names = {
+        "plain, 1": (1, False),
+        "sliced, 1": (1, True),
+        "plain, 2": (2, False),
+        "sliced, 2": (2, True),
+    }
     runs, starts, times = {}, {}, {name: [] for name in names}  # type: ignore[var-annotated]
     for name, (devices, sliced) in names.items():
         runs[name], starts[name] = prepare(network, args.batch, args.size, devices, sliced)
@@ -86,14 +104,20 @@ def main() -> None:
             runs[name]()
             times[name].append(time.perf_counter() - start)
 
-    print(f"{args.variant}, width {network.width} out, batch {args.batch}, {args.size} px, {args.rounds} rounds")
+    print(
+        f"{args.variant}, width {network.width} out, batch {args.batch}, {args.size} px, "
+        f"{args.rounds} rounds"
+    )
     for name, (devices, _) in names.items():
         same, one = (
             statistics.median(a / b for a, b in zip(times[name], times[base], strict=True))
             for base in (f"plain, {devices}", "plain, 1")
         )
         median = statistics.median(times[name])
-        print(f"{name} device(s): {median:.3f} s, to plain {same:.2f}, to plain on one {one:.2f}; {starts[name]}")
+        print(
+            f"{name} device(s): {median:.3f} s, to plain {same:.2f}, to plain on one {one:.2f}; "
+            f"{starts[name]}"
+        )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ COLOURS = {  # Okabe and Ito's, which the colour-blind can tell apart
 
 
 class Figures(NamedTuple):
-    """Of one variant at one N: bytes on a device, of the process, elsewhere, moved per step; seconds of each round."""
+    """Of one variant at one N: bytes on a device, of the process, elsewhere, moved per step;
+    seconds of each round.
+    """
 
     process: float
     device: float | None = None
@@ -78,7 +80,9 @@ def grows(variant: str) -> bool:
 
 def expected(variant: str, n: int, report: Report) -> Figures:
     """Bytes by the model, seconds from the largest N that has been measured."""
-    known = {n: figures[variant] for n, figures in report.figures.items() if figures[variant].measured}
+    known = {
+        n: figures[variant] for n, figures in report.figures.items() if figures[variant].measured
+    }
     largest = max(known, default=0)
     factor = n / largest if largest and grows(variant) else 1.0
     seconds = tuple(factor * x for x in known[largest].seconds) if known else ()
@@ -101,7 +105,9 @@ def groups(figures: dict[str, Figures], limit: float) -> list[list[str]]:
 
 
 def ratio(figures: Figures, other: Figures | None) -> float | None:
-    """How many times as long as a step of `figures` one of `other` takes: the median over the rounds."""
+    """How many times as long as a step of `figures` one of `other` takes: the median over the
+    rounds.
+    """
     if not other or not figures.seconds or len(figures.seconds) != len(other.seconds):
         return None
     return statistics.median(b / a for a, b in zip(figures.seconds, other.seconds, strict=True))
@@ -109,15 +115,38 @@ def ratio(figures: Figures, other: Figures | None) -> float | None:
 
 def table(report: Report) -> str:
     """The figures as a Markdown table; megabytes are 10^6 bytes."""
-    names = ("N", "variant", "device MB", "less", "process MB", "store MB", "moved MB", "ms / step", "faster", "from")
+    names = (
+        "N",
+        "variant",
+        "device MB",
+        "less",
+        "process MB",
+        "store MB",
+        "moved MB",
+        "ms / step",
+        "faster",
+        "from",
+    )
     lines = ["| " + " | ".join(names) + " |", "|--:|:--|--:|--:|--:|--:|--:|--:|--:|:--|"]
     for n, variants in report.figures.items():
         naive = variants.get("naive")
         for variant, figures in variants.items():
-            less = naive.device / figures.device if naive and naive.device and figures.device else None
+            less = (
+                naive.device / figures.device if naive and naive.device and figures.device else None
+            )
             seconds = statistics.median(figures.seconds) if figures.seconds else None
-            cells = [f"{n:,}", LABELS[variant], megabytes(figures.device), number(less), megabytes(figures.process)]
-            cells += [megabytes(figures.store), megabytes(figures.moved), number(seconds and 1e3 * seconds)]
+            cells = [
+                f"{n:,}",
+                LABELS[variant],
+                megabytes(figures.device),
+                number(less),
+                megabytes(figures.process),
+            ]
+            cells += [
+                megabytes(figures.store),
+                megabytes(figures.moved),
+                number(seconds and 1e3 * seconds),
+            ]
             cells += [number(ratio(figures, naive)), "measured" if figures.measured else "model"]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -140,12 +169,18 @@ def checks(report: Report) -> str:
     lines = [f"(1) N = {IMAGENET:,}, D = {report.dim}, B = {report.batch}: not measured"]
     if naive and blockwise and naive.measured and blockwise.measured:
         rows = 12 * IMAGENET * report.dim
-        peak, memory, time = blockwise.process / rows, naive.process / blockwise.process, ratio(blockwise, naive) or 0
+        peak, memory, time = (
+            blockwise.process / rows,
+            naive.process / blockwise.process,
+            ratio(blockwise, naive) or 0,
+        )
         planned = (naive.device or 0) / (blockwise.device or 1)
         lines[0] = lines[0].replace("not measured", "") + (
             f"peak of the blockwise process / (weights + moments) {peak:.3f}, of it building "
-            f"{blockwise.building / rows:.3f} (at most 1.10: {peak <= 1.10}); naive / blockwise memory {memory:.2f}, "
-            f"as the compiler plans {planned:.2f} (at least 3: {min(memory, planned) >= 3}); naive / blockwise time "
+            f"{blockwise.building / rows:.3f} (at most 1.10: {peak <= 1.10}); naive / blockwise "
+            f"memory {memory:.2f}, "
+            f"as the compiler plans {planned:.2f} (at least 3: {min(memory, planned) >= 3}); naive "
+            "/ blockwise time "
             f"{time:.2f} (at least 1: {time >= 1})"
         )
     for variant in ("host", "file"):
@@ -154,7 +189,8 @@ def checks(report: Report) -> str:
         there = "not measured at two N"
         if few < many:
             there = (
-                f"{found[few]:,} bytes at N = {few:,}, {found[many]:,} at {many:,}: equal {found[few] == found[many]}"
+                f"{found[few]:,} bytes at N = {few:,}, {found[many]:,} at {many:,}: equal "
+                f"{found[few] == found[many]}"
             )
         lines.append(f"(2) {LABELS[variant]}, on the device: {there}")
     return "\n".join(lines)
@@ -197,10 +233,19 @@ def draw_memory(axes: Any, report: Report) -> None:
         axes.plot(list(found), list(found.values()), marker, color=colour, markersize=5)
     for size in (16, 80):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
-        axes.annotate(f"{size} GB", (ends[0], size), (0, 3), textcoords="offset points", color="0.4", fontsize=8)
+        axes.annotate(
+            f"{size} GB",
+            (ends[0], size),
+            (0, 3),
+            textcoords="offset points",
+            color="0.4",
+            fontsize=8,
+        )
     axes.set(ylabel="memory of one device, GB", ylim=(1e-4, None))
     axes.set_title(
-        f"Memory, D = {report.dim}, B = {report.batch}: measured; lines by the model", fontsize=10, loc="left"
+        f"Memory, D = {report.dim}, B = {report.batch}: measured; lines by the model",
+        fontsize=10,
+        loc="left",
     )
     label(axes, ends[1], last)
 
@@ -209,25 +254,40 @@ def draw_time(axes: Any, report: Report) -> None:
     """Markers where measured, joined by lines; dashed by the model."""
     last = {}
     for variant, (colour, marker) in COLOURS.items():
-        found = {n: x[variant] for n, x in report.figures.items() if variant in x and x[variant].seconds}
+        found = {
+            n: x[variant] for n, x in report.figures.items() if variant in x and x[variant].seconds
+        }
         times = {n: 1e3 * statistics.median(figures.seconds) for n, figures in found.items()}
         if times:
             axes.plot(list(times), list(times.values()), "--", color=colour, linewidth=1)
             points = {n: times[n] for n in measured(report, variant)}
-            axes.plot(list(points), list(points.values()), marker + "-", color=colour, linewidth=1.3, markersize=5)
+            axes.plot(
+                list(points),
+                list(points.values()),
+                marker + "-",
+                color=colour,
+                linewidth=1.3,
+                markersize=5,
+            )
             last[LABELS[variant]] = times[max(times)], colour
     axes.set(ylabel="ms / step", ylim=(None, 4 * axes.get_ylim()[1]))
-    axes.set_title("Time of a step, on virtual CPU devices; dashed by the model", fontsize=10, loc="left")
+    axes.set_title(
+        "Time of a step, on virtual CPU devices; dashed by the model", fontsize=10, loc="left"
+    )
     label(axes, max(report.figures), last)
 
 
 def measured(report: Report, variant: str) -> dict[int, Figures]:
     """What was measured of a variant, by N."""
-    return {n: x[variant] for n, x in report.figures.items() if variant in x and x[variant].measured}
+    return {
+        n: x[variant] for n, x in report.figures.items() if variant in x and x[variant].measured
+    }
 
 
 def label(axes: Any, x: float, last: dict[str, tuple[float, str]]) -> None:
-    """Name the lines at their right end; names that would touch stand evenly around the middle of their lines."""
+    """Name the lines at their right end; names that would touch stand evenly around the middle of
+    their lines.
+    """
     low, high = (math.log10(y) for y in axes.get_ylim())
     gap, near = 0.05 * (high - low), list[list[tuple[float, str, str]]]()
     for name, (y, colour) in sorted(last.items(), key=lambda item: item[1][0]):
@@ -238,13 +298,23 @@ def label(axes: Any, x: float, last: dict[str, tuple[float, str]]) -> None:
     for names in near:
         first = statistics.mean(y for y, _, _ in names) - gap * (len(names) - 1) / 2
         for place, (_, name, colour) in enumerate(names):
-            axes.annotate(name, (x, 10 ** (first + gap * place)), color=colour, annotation_clip=False, **offset)
+            axes.annotate(
+                name,
+                (x, 10 ** (first + gap * place)),
+                color=colour,
+                annotation_clip=False,
+                **offset,
+            )
 
 
 def load(path: Path) -> Report:
     """What `save` wrote."""
     dim, batch, figures = json.loads(path.read_text())
-    return Report(dim, batch, {int(n): {x: Figures(**y) for x, y in found.items()} for n, found in figures.items()})
+    return Report(
+        dim,
+        batch,
+        {int(n): {x: Figures(**y) for x, y in found.items()} for n, found in figures.items()},
+    )
 
 
 def save(report: Report, path: Path) -> None:

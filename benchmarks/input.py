@@ -1,20 +1,24 @@
-"""Images per second of every stage and every way from a file to a training batch, beside torchvision's.
+"""Images per second of every stage and every way from a file to a training batch, beside
+torchvision's.
 
     python -m benchmarks.input --torch=PYTHON
 
-where PYTHON is an interpreter with torch and torchvision; without one their rows are left out. For each of two kinds of
-images (32-pixel PNGs, 224-pixel JPEGs), made on the spot:
+where PYTHON is an interpreter with torch and torchvision; without one their rows are left out. For
+each of two kinds of images (32-pixel PNGs, 224-pixel JPEGs), made on the spot:
 
-- `bare decoding`: the files' bytes are in memory, Pillow decodes them, with one thread per core and nothing else;
-- `streamed`: `config.data.decoded_gib=0`, batches on the device, by threads or by processes (`config.data.workers`);
+- `bare decoding`: the files' bytes are in memory, Pillow decodes them, with one thread per core and
+nothing else;
+- `streamed`: `config.data.decoded_gib=0`, batches on the device, by threads or by processes
+(`config.data.workers`);
 - `mapped`: from the decoded file; `resident`: a gather inside the jitted step;
-- `DataLoader`: torchvision's ImageFolder and transforms with as many workers as cores, uint8 batches; `+ SimCLR view`:
+- `DataLoader`: torchvision's ImageFolder and transforms with as many workers as cores, uint8
+batches; `+ SimCLR view`:
   with the usual transforms of one view, which in sslx are the row `SimCLR view`, on the device.
 
-How to read it: all ways take turns within every round, in an order that is drawn anew, and a ratio is the median over
-the rounds of its time / time of bare decoding. The ratios are the result; images per second depend on the machine. The
-last lines compare a SimCLR view with a step of ResNet-18, and say what share of a step waits for resident data.
-"""
+How to read it: all ways take turns within every round, in an order that is drawn anew, and a ratio
+is the median over the rounds of its time / time of bare decoding. The ratios are the result; images
+per second depend on the machine. The last lines compare a SimCLR view with a step of ResNet-18, and
+say what share of a step waits for resident data."""
 
 import argparse
 import json
@@ -47,8 +51,12 @@ def make_images(folder: Path, size: int) -> list[Path]:
     for number in range(count):
         path = folder / "train" / str(number % 2) / f"{number:05}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = np.clip(128 + 50 * rng.normal(size=(size // 8 + 1, size // 8 + 1, 3)), 0, 255).astype(np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC), np.int16)
+        coarse = np.clip(
+            128 + 50 * rng.normal(size=(size // 8 + 1, size // 8 + 1, 3)), 0, 255
+        ).astype(np.uint8)
+        smooth = np.asarray(
+            Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC), np.int16
+        )
         noisy = np.clip(smooth + rng.normal(scale=8, size=smooth.shape), 0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(path, **({"quality": 90} if suffix == "jpg" else {}))
         paths.append(path)
@@ -63,16 +71,18 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def ways(folder: Path, paths: list[Path], size: int) -> dict[str, Callable[[], float]]:
-    """What is compared, each a function that handles as many images as there are and says how many seconds it took."""
+    """What is compared, each a function that handles as many images as there are and says how many
+    seconds it took.
+    """
     import jax
 
-    from configs import common
+    from configs import base
     from sslx.data import sources
-    from sslx.data.augment import augment
     from sslx.data.decode import decode
-    from sslx.data.recipe import Crop
     from sslx.training import parallel
     from sslx.training.input import Input
+    from sslx.views.augment import augment
+    from sslx.views.crop import Crop
 
     mesh = parallel.start(1)
     batch = KINDS[size][2]
@@ -82,13 +92,27 @@ def ways(folder: Path, paths: list[Path], size: int) -> dict[str, Callable[[], f
 
     def bare(threads: int, resize: int = 0) -> Callable[[], float]:
         pool = ThreadPoolExecutor(threads)
-        return lambda: timed(lambda: list(pool.map(lambda content: decode(content, resize, 3), contents)))
+        return lambda: timed(
+            lambda: list(pool.map(lambda content: decode(content, resize, 3), contents))
+        )
 
-    def batches(resident: float, decoded: float, workers: int = 0, image_size: int = 0) -> Callable[[], float]:
-        config = common.get_config().data
-        config.update(name=f"folder:{folder}", cache=str(folder / "cache"), decoded_gib=decoded, image_size=image_size)
+    def batches(
+        resident: float, decoded: float, workers: int = 0, image_size: int = 0
+    ) -> Callable[[], float]:
+        config = base.get_config().data
+        config.update(
+            name=f"folder:{folder}",
+            cache=str(folder / "cache"),
+            decoded_gib=decoded,
+            image_size=image_size,
+        )
         source = Input(
-            sources.load(config).train.images, 0, batch, mesh, resident_bytes=resident * 2**30, workers=workers
+            sources.load(config).train.images,
+            0,
+            batch,
+            mesh,
+            resident_bytes=resident * 2**30,
+            workers=workers,
         )
         steps = iter(range(10**9))
 
@@ -140,8 +164,15 @@ def torch_ways(folder: Path, size: int) -> dict[str, Callable[[], float]]:
     torch.set_num_threads(1)
 
     def loader(steps: list[Any]) -> Callable[[], float]:
-        data = datasets.ImageFolder(folder / "train", transforms.Compose([*steps, transforms.PILToTensor()]))
-        options = {"batch_size": KINDS[size][2], "num_workers": CORES, "persistent_workers": True, "shuffle": True}
+        data = datasets.ImageFolder(
+            folder / "train", transforms.Compose([*steps, transforms.PILToTensor()])
+        )
+        options = {
+            "batch_size": KINDS[size][2],
+            "num_workers": CORES,
+            "persistent_workers": True,
+            "shuffle": True,
+        }
         batches = torch.utils.data.DataLoader(data, **options)
         return lambda: timed(lambda: [images.shape for images, _ in batches])
 
@@ -151,7 +182,10 @@ def torch_ways(folder: Path, size: int) -> dict[str, Callable[[], float]]:
 def in_torch(python: str, folder: Path, size: int) -> dict[str, Callable[[], float]]:
     """`torch_ways` in a process of that interpreter, or nothing where it has no torchvision."""
     if subprocess.run([python, "-c", "import torchvision"], stderr=subprocess.DEVNULL).returncode:
-        print("DataLoader: not installed; --torch=PYTHON names an interpreter that has torch and torchvision")
+        print(
+            "DataLoader: not installed; --torch=PYTHON names an interpreter that has torch and "
+            "torchvision"
+        )
         return {}
     command = [python, "-m", "benchmarks.input", "--worker", str(folder), str(size)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -184,35 +218,55 @@ def compare(found: dict[str, Callable[[], float]], size: int, rounds: int) -> No
     for _ in range(rounds):
         for name in random.sample(list(found), len(found)):
             times[name].append(found[name]())
-    print(f"\n{size}-pixel {KINDS[size][0]}, batches of {KINDS[size][2]}, {CORES} cores, {rounds} rounds")
+    print(
+        f"\n{size}-pixel {KINDS[size][0]}, batches of {KINDS[size][2]}, {CORES} cores, {rounds} "
+        "rounds"
+    )
     for name, seconds in times.items():
-        ratios = sorted(time / bare for time, bare in zip(seconds, times["bare decoding"], strict=True))
+        ratios = sorted(
+            time / bare for time, bare in zip(seconds, times["bare decoding"], strict=True)
+        )
         rate, middle = count / statistics.median(seconds), statistics.median(ratios)
-        print(f"{name:42}{rate:12,.0f} images/s   {middle:7.3f} of bare decoding ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+        print(
+            f"{name:42}{rate:12,.0f} images/s   {middle:7.3f} of bare decoding ({ratios[0]:.3f} to "
+            f"{ratios[-1]:.3f})"
+        )
 
 
 def compare_with_step(rounds: int) -> None:
-    """A SimCLR view at 32 pixels against a step of ResNet-18, per image, and what resident data costs the step."""
+    """A SimCLR view at 32 pixels against a step of ResNet-18, per image, and what resident data
+    costs the step.
+    """
     import jax
 
     from configs.cifar10 import simclr
-    from sslx.data.augment import augment
+    from sslx.experiment import load_method
     from sslx.training import parallel
     from sslx.training.input import Input
-    from sslx.training.method import load_method
     from sslx.training.optim import make_optimizer
     from sslx.training.schedules import Durations, learning_rate
     from sslx.training.state import init_state, make_step
+    from sslx.views.augment import augment
 
     config = simclr.get_config()
-    config.batch_size, images = 64, np.random.default_rng(0).integers(0, 256, (5000, 32, 32, 3), np.uint8)
+    config.batch_size, images = (
+        64,
+        np.random.default_rng(0).integers(0, 256, (5000, 32, 32, 3), np.uint8),
+    )
     mesh = parallel.start(1)
     with jax.set_mesh(mesh):
         durations = Durations(config.duration, len(images) // config.batch_size, config.batch_size)
-        method, optimizer = load_method(config, len(images)), make_optimizer(config.optimizer, durations)
-        state = parallel.place(init_state(method, optimizer, jax.random.key(0), (1, 32, 32, 3)), mesh)
+        method, optimizer = (
+            load_method(config, len(images)),
+            make_optimizer(config.optimizer, durations),
+        )
+        state = parallel.place(
+            init_state(method, optimizer, jax.random.key(0), (1, 32, 32, 3)), mesh
+        )
         batches = Input(images, 0, config.batch_size, mesh, resident_bytes=2**30)
-        step = make_step(method, optimizer, learning_rate(config.optimizer, durations), 0, resident=True)
+        step = make_step(
+            method, optimizer, learning_rate(config.optimizer, durations), 0, resident=True
+        )
         crop, some = method.views.crops[0], jax.numpy.asarray(images[: config.batch_size])
         ratios, waits = [], []
         for number in range(rounds + 1):
@@ -229,8 +283,14 @@ def compare_with_step(rounds: int) -> None:
             seconds = (time.perf_counter() - started) / 2
             ratios, waits = [*ratios, view / (seconds / 2)], [*waits, waited / 2 / seconds]
     print(f"\nSimCLR at 32 pixels with ResNet-18, batches of {config.batch_size}, {rounds} rounds")
-    print(f"a view / a step's share of it: {statistics.median(ratios[1:]):.4f} (up to {max(ratios[1:]):.4f})")
-    print(f"waiting for resident data / step: {statistics.median(waits[1:]):.5f} (up to {max(waits[1:]):.5f})")
+    print(
+        f"a view / a step's share of it: {statistics.median(ratios[1:]):.4f} (up to "
+        f"{max(ratios[1:]):.4f})"
+    )
+    print(
+        f"waiting for resident data / step: {statistics.median(waits[1:]):.5f} (up to "
+        f"{max(waits[1:]):.5f})"
+    )
 
 
 def kinds(given: list[int]) -> Iterator[tuple[int, Path]]:
@@ -242,8 +302,12 @@ def kinds(given: list[int]) -> Iterator[tuple[int, Path]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="an interpreter with torchvision")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--torch", default=sys.executable, metavar="PYTHON", help="an interpreter with torchvision"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", type=int, nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)

@@ -1,12 +1,13 @@
-"""Masks per second of `sslx.data.masks`, beside the plain generators that it replaces.
+"""Masks per second of `sslx.views.masks`, beside the plain generators that it replaces.
 
-Run `python -m benchmarks.masks`. I-JEPA's masks count as targets + 1 per image, a block-wise mask as one. The plain
-way draws one image after the other with Python and NumPy on one core, as a collator in a data-loading worker does.
+Run `python -m benchmarks.masks`. I-JEPA's masks count as targets + 1 per image, a block-wise mask
+as one. The plain way draws one image after the other with Python and NumPy on one core, as a
+collator in a data-loading worker does.
 
-How to read it: the ways take turns within every round, and a ratio is the median over the rounds of plain time / time
-of sslx per mask, so that a busy machine slows both sides alike. The ratios are the result; masks/s depend on the
-machine. All cores make masks for sslx, each those of its share of the batch.
-"""
+How to read it: the ways take turns within every round, and a ratio is the median over the rounds of
+plain time / time of sslx per mask, so that a busy machine slows both sides alike. The ratios are
+the result; masks/s depend on the machine. All cores make masks for sslx, each those of its share of
+the batch."""
 
 import argparse
 import math
@@ -19,8 +20,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from sslx.data.masks import BlockWise, MultiBlock, draw_masks
 from sslx.training import parallel
+from sslx.views.masks import BlockWise, MultiBlock, draw_masks
 
 PLAIN_IMAGES = 64
 
@@ -31,7 +32,9 @@ def plain_size(rng: np.random.Generator, recipe: MultiBlock, block: str) -> tupl
     other = draw if recipe.reference else rng.random()
     area = int(recipe.patches * (scale[0] + draw * (scale[1] - scale[0])))
     aspect = ratio[0] + other * (ratio[1] - ratio[0])
-    height, width = (min(recipe.reach, round(math.sqrt(side))) for side in (area * aspect, area / aspect))
+    height, width = (
+        min(recipe.reach, round(math.sqrt(side))) for side in (area * aspect, area / aspect)
+    )
     return height, width
 
 
@@ -42,8 +45,12 @@ def plain_block(rng: np.random.Generator, recipe: MultiBlock, size: tuple[int, i
     return mask
 
 
-def plain_multi_block(rng: np.random.Generator, batch: int, recipe: MultiBlock) -> list[tuple[np.ndarray, list]]:
-    """Contexts and targets as lists of patch numbers; the reference's, or the repaired ones without padding."""
+def plain_multi_block(
+    rng: np.random.Generator, batch: int, recipe: MultiBlock
+) -> list[tuple[np.ndarray, list]]:
+    """Contexts and targets as lists of patch numbers; the reference's, or the repaired ones without
+    padding.
+    """
     longest = recipe.context_length
     sizes = {block: plain_size(rng, recipe, block) for block in ("target", "context")}
 
@@ -57,7 +64,9 @@ def plain_multi_block(rng: np.random.Generator, batch: int, recipe: MultiBlock) 
         whole = plain_block(rng, recipe, block)
         while True:
             kept = recipe.targets - (tries // 20 if recipe.reference else tries)
-            context = np.flatnonzero(whole & ~np.any([np.zeros_like(whole), *targets[:kept]], axis=0))
+            context = np.flatnonzero(
+                whole & ~np.any([np.zeros_like(whole), *targets[:kept]], axis=0)
+            )
             if len(context) >= recipe.min_keep + recipe.reference:
                 break
             tries += 1
@@ -82,7 +91,10 @@ def plain_block_wise(rng: np.random.Generator, batch: int, recipe: BlockWise) ->
             height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             failures += 1
             if height < grid and width < grid:
-                top, left = int(rng.integers(0, grid - height + 1)), int(rng.integers(0, grid - width + 1))
+                top, left = (
+                    int(rng.integers(0, grid - height + 1)),
+                    int(rng.integers(0, grid - width + 1)),
+                )
                 block = mask[top : top + height, left : left + width]
                 if 0 < (new := height * width - int(block.sum())) <= most:
                     block[...] = True
@@ -97,7 +109,9 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, default=4096, help="images per call of sslx")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
@@ -111,20 +125,30 @@ def main() -> None:
     }
     ways: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
     for name, recipe in recipes.items():
-        plain = partial(plain_multi_block, rng) if isinstance(recipe, MultiBlock) else partial(plain_block_wise, rng)
+        plain = (
+            partial(plain_multi_block, rng)
+            if isinstance(recipe, MultiBlock)
+            else partial(plain_block_wise, rng)
+        )
         # As in a training step: each device makes the masks of its own images.
         ours = jax.jit(partial(draw_masks, batch=batch, recipe=recipe), out_shardings=split)
         ways[name] = (partial(ours, key), partial(plain, PLAIN_IMAGES, recipe))
     print(f"{mesh.size} x {jax.devices()[0].device_kind}, 14 x 14 patches, batch {batch}")
     first = {name: seconds(ours) for name, (ours, _) in ways.items()}
-    rounds = [{name: [seconds(way) for way in pair] for name, pair in ways.items()} for _ in range(arguments.rounds)]
+    rounds = [
+        {name: [seconds(way) for way in pair] for name, pair in ways.items()}
+        for _ in range(arguments.rounds)
+    ]
     for name, recipe in recipes.items():
         per_image = recipe.targets + 1 if isinstance(recipe, MultiBlock) else 1
-        times = [[ours / batch, plain / PLAIN_IMAGES] for ours, plain in (once[name] for once in rounds)]
+        times = [
+            [ours / batch, plain / PLAIN_IMAGES] for ours, plain in (once[name] for once in rounds)
+        ]
         ours, plain = (per_image / statistics.median(column) for column in zip(*times, strict=True))
         ratio = statistics.median(slow / quick for quick, slow in times)
         print(
-            f"{name:24}{ours:10.0f} masks/s   plain {plain:7.0f} masks/s   plain / sslx {ratio:6.1f}   "
+            f"{name:24}{ours:10.0f} masks/s   plain {plain:7.0f} masks/s   plain / sslx "
+            f"{ratio:6.1f}   "
             f"first call {first[name]:.1f} s"
         )
 

@@ -1,4 +1,5 @@
-"""Speed, accuracy and memory of `metrics/` against the plain way and against public implementations, paired in one run.
+"""Speed, accuracy and memory of `metrics/` against the plain way and against public
+implementations, paired in one run.
 
     python -m benchmarks.metrics lidar --sizes 1000,50,512 1000,50,2048 5000,10,2048
     python -m benchmarks.metrics lidar --sizes 1000,10,8192 --rounds=1
@@ -7,10 +8,10 @@
     python -m benchmarks.metrics streaming --size=10000,10,8192
     python -m benchmarks.metrics picture --write=docs/noise.png
 
-Each round runs all programs on the same float32 array in a new random order. Printed: the median seconds, the median of
-the per-round ratios to ours (above 1: ours is faster), and the relative error against float64 by the definition.
-stable-pretraining's callback, reptrix and PyTorch's singular values take part where they are installed.
-"""
+Each round runs all programs on the same float32 array in a new random order. Printed: the median
+seconds, the median of the per-round ratios to ours (above 1: ours is faster), and the relative
+error against float64 by the definition. stable-pretraining's callback, reptrix and PyTorch's
+singular values take part where they are installed."""
 
 import argparse
 import random
@@ -56,7 +57,10 @@ def compare(title: str, programs: dict[str, Program], rounds: int, reference: st
     for name, taken in times.items():
         ratio = statistics.median(a / b for a, b in zip(taken, ours, strict=True))
         error = abs(values[name] / exact - 1)
-        print(f"{name:42}{statistics.median(taken):9.2f}{ratio:8.2f}{values[name]:14.6f}{error:12.1e}", flush=True)
+        print(
+            f"{name:42}{statistics.median(taken):9.2f}{ratio:8.2f}{values[name]:14.6f}{error:12.1e}",
+            flush=True,
+        )
 
 
 def views(n: int, q: int, d: int) -> np.ndarray:
@@ -75,7 +79,9 @@ def scatters(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     means = array.mean(axis=1)
     residuals = (array - means[:, None]).reshape(-1, d)
     centred = means - means.mean(axis=0)
-    return centred.T @ centred / (n - 1), residuals.T @ residuals / (n * (q - 1)) + 1e-4 * np.eye(d, dtype=array.dtype)
+    return centred.T @ centred / (n - 1), residuals.T @ residuals / (n * (q - 1)) + 1e-4 * np.eye(
+        d, dtype=array.dtype
+    )
 
 
 def two_eigh(between: np.ndarray, within: np.ndarray) -> float:
@@ -88,7 +94,9 @@ def two_eigh(between: np.ndarray, within: np.ndarray) -> float:
 
 
 def stable_pretraining(array: np.ndarray) -> Program | None:
-    """The computation of its LiDAR callback on grouped rows in the array's precision, without the queue around it."""
+    """The computation of its LiDAR callback on grouped rows in the array's precision, without the
+    queue around it.
+    """
     try:
         import torch
         from stable_pretraining.callbacks.lidar import LiDAR
@@ -130,8 +138,12 @@ def compare_lidar(n: int, q: int, d: int, rounds: int) -> None:
     exact = "two eigh, NumPy, float64"
     compare(f"LiDAR at n={n}, q={q}, d={d}", programs, rounds, exact)
     if callback and (in_float64 := stable_pretraining(array.astype(np.float64))):
-        # Its formula differs (eps 1e-8, renormalised), so its rounding is told by its own value in float64.
-        print(f"the callback's float32 against its own float64: {abs(callback() / in_float64() - 1):.1e}")
+        # Its formula differs (eps 1e-8, renormalised), so its rounding is told by its own value in
+        # float64.
+        print(
+            "the callback's float32 against its own float64: "
+            f"{abs(callback() / in_float64() - 1):.1e}"
+        )
 
     state = LidarState()
     state.add(array)
@@ -143,7 +155,12 @@ def compare_lidar(n: int, q: int, d: int, rounds: int) -> None:
         p = np.append(values, np.zeros(d - len(values))) / values.sum() + 1e-7
         return float(np.exp(-p @ np.log(p)))
 
-    compare("its eigenproblem alone", {"ours": ours, exact: lambda: two_eigh(between, within)}, rounds, exact)
+    compare(
+        "its eigenproblem alone",
+        {"ours": ours, exact: lambda: two_eigh(between, within)},
+        rounds,
+        exact,
+    )
 
 
 def compare_rankme(n: int, d: int, rounds: int) -> None:
@@ -160,17 +177,28 @@ def compare_rankme(n: int, d: int, rounds: int) -> None:
         programs: dict[str, Program] = {
             "ours": lambda array=array: rankme(array),
             "ours, rtol=1e-7": lambda array=array: rankme(array, rtol=1e-7),
-            "svdvals, NumPy, float64": lambda array=array: entropy_rank(np.linalg.svd(array, compute_uv=False)),
-            "Gram + eigvalsh, NumPy, float32": lambda array=array: _gram32(array.astype(np.float32), entropy_rank),
+            "svdvals, NumPy, float64": lambda array=array: entropy_rank(
+                np.linalg.svd(array, compute_uv=False)
+            ),
+            "Gram + eigvalsh, NumPy, float32": lambda array=array: _gram32(
+                array.astype(np.float32), entropy_rank
+            ),
         }
         try:
             import torch
 
             rows = torch.from_numpy(array)
-            programs["svdvals, PyTorch, float64"] = lambda rows=rows: entropy_rank(torch.linalg.svdvals(rows).numpy())
+            programs["svdvals, PyTorch, float64"] = lambda rows=rows: entropy_rank(
+                torch.linalg.svdvals(rows).numpy()
+            )
         except ImportError:
             pass
-        compare(f"RankMe at {n} x {d}, condition {condition:.0e}", programs, rounds, "svdvals, NumPy, float64")
+        compare(
+            f"RankMe at {n} x {d}, condition {condition:.0e}",
+            programs,
+            rounds,
+            "svdvals, NumPy, float64",
+        )
 
 
 def _gram32(array: np.ndarray, rank: Callable[[np.ndarray], float]) -> float:
@@ -178,7 +206,9 @@ def _gram32(array: np.ndarray, rank: Callable[[np.ndarray], float]) -> float:
 
 
 def compare_products(n: int, d: int, rounds: int) -> None:
-    """Where the time of a scatter matrix goes: ways to multiply rows [n, d] of float32 with themselves."""
+    """Where the time of a scatter matrix goes: ways to multiply rows [n, d] of float32 with
+    themselves.
+    """
     array = np.random.default_rng(0).standard_normal((n, d), np.float32)
     wide = array.astype(np.float64)
     with jax.enable_x64(True):
@@ -201,16 +231,28 @@ def compare_products(n: int, d: int, rounds: int) -> None:
             "XLA dot, float64": xla,
             "BLAS dgemm, float64": lambda: np.trace(blas.dgemm(1.0, wide.T, wide.T, trans_b=1)),
             "float32 products of 512 rows, summed in 64": blocks32,
-            "BLAS ssyrk, float32": lambda: np.trace(blas.ssyrk(1.0, array.T, lower=1), dtype=np.float64),
+            "BLAS ssyrk, float32": lambda: np.trace(
+                blas.ssyrk(1.0, array.T, lower=1), dtype=np.float64
+            ),
         }
-        compare(f"rows^T rows of {n} x {d} (value: the trace)", programs, rounds, "BLAS dsyrk, float64 (ours)")
+        compare(
+            f"rows^T rows of {n} x {d} (value: the trace)",
+            programs,
+            rounds,
+            "BLAS dsyrk, float64 (ours)",
+        )
 
 
 def stream(n: int, q: int, d: int, batch: int) -> None:
-    """Peak memory of a streamed LiDAR, counted in d x d float64 matrices above what the program held before."""
+    """Peak memory of a streamed LiDAR, counted in d x d float64 matrices above what the program
+    held before.
+    """
     rng = np.random.default_rng(0)
     warm = LidarState()  # loads the libraries and their threads' buffers
-    warm.add(rng.standard_normal((600, 4, 64), np.float32) + rng.standard_normal((600, 1, 64), np.float32))
+    warm.add(
+        rng.standard_normal((600, 4, 64), np.float32)
+        + rng.standard_normal((600, 1, 64), np.float32)
+    )
     lidar(warm)
     array = np.ones((batch, q, d), np.float32)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
@@ -223,15 +265,24 @@ def stream(n: int, q: int, d: int, batch: int) -> None:
     value = lidar(state)
     solved = time.perf_counter() - start - added
     matrix, peak = 8 * d * d, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(f"streamed LiDAR at n={n}, q={q}, d={d}: {value:.2f}; {added:.0f} s to add, {solved:.0f} s to solve")
     print(
-        f"peak: {peak / matrix:.2f} d x d float64 matrices ({peak / 2**30:.2f} GiB) beside batches of {batch} images,"
+        f"streamed LiDAR at n={n}, q={q}, d={d}: {value:.2f}; {added:.0f} s to add, {solved:.0f} s "
+        "to solve"
     )
-    print(f"{array.nbytes / matrix:.2f} such matrices; all rows in float32: {4 * n * q * d / 2**30:.1f} GiB")
+    print(
+        f"peak: {peak / matrix:.2f} d x d float64 matrices ({peak / 2**30:.2f} GiB) beside batches "
+        f"of {batch} images,"
+    )
+    print(
+        f"{array.nbytes / matrix:.2f} such matrices; all rows in float32: "
+        f"{4 * n * q * d / 2**30:.1f} GiB"
+    )
 
 
 def draw(path: Path) -> None:
-    """The picture: what noise dimensions do to RankMe, LiDAR and debiased LiDAR (Proposition 1 of the LiDAR paper)."""
+    """The picture: what noise dimensions do to RankMe, LiDAR and debiased LiDAR (Proposition 1 of
+    the LiDAR paper).
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -248,7 +299,11 @@ def draw(path: Path) -> None:
         rng = np.random.default_rng(0)
         signal = rng.standard_normal((1000, 1, 16))
         array = np.concatenate(
-            [signal + 0.1 * rng.standard_normal((1000, 10, 16)), rng.standard_normal((1000, 10, extra))], axis=2
+            [
+                signal + 0.1 * rng.standard_normal((1000, 10, 16)),
+                rng.standard_normal((1000, 10, extra)),
+            ],
+            axis=2,
         )
         lines["RankMe"].append(rankme(array[:, 0]))
         lines["LiDAR, q = 2"].append(lidar(array[:, :2]))
@@ -259,7 +314,12 @@ def draw(path: Path) -> None:
         axes.plot(np.maximum(added, 4), values, style, label=name)
         print(f"{name:24}", *(f"{value:8.2f}" for value in values))
     axes.axhline(16, color="0.5", linestyle=":", label="16 signal dimensions")
-    axes.set(xscale="log", yscale="log", xlabel="noise dimensions beside the signal", ylabel="effective rank")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="noise dimensions beside the signal",
+        ylabel="effective rank",
+    )
     axes.set_xticks([max(extra, 4) for extra in added], [str(extra) for extra in added])
     axes.set_yticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
@@ -272,15 +332,22 @@ def draw(path: Path) -> None:
 
 def main() -> None:
     """Run one comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("lidar", "rankme", "products", "streaming", "picture"))
     parser.add_argument(
-        "--sizes", nargs="+", default=["1000,50,512", "1000,50,2048", "5000,10,2048"], help="n,q,d of lidar"
+        "--sizes",
+        nargs="+",
+        default=["1000,50,512", "1000,50,2048", "5000,10,2048"],
+        help="n,q,d of lidar",
     )
     parser.add_argument("--size", help="n,d of rankme and products, n,q,d of streaming")
     parser.add_argument("--batch", type=int, default=100, help="images in a batch of streaming")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", type=Path, default=Path("docs/noise.png"), help="where the picture goes")
+    parser.add_argument(
+        "--write", type=Path, default=Path("docs/noise.png"), help="where the picture goes"
+    )
     args = parser.parse_args()
     size = tuple(int(number) for number in args.size.split(",")) if args.size else None
     if args.what == "lidar":

@@ -3,15 +3,16 @@
 python -m benchmarks.overtraining [--run=FOLDER] [--config.FIELD=VALUE ...]
 
 Trains (or resumes) the digits recipe for 200 epochs instead of 50, and prints for every checkpoint
-  test              probe trained on the features of the pretraining images and judged on unseen images, for the L2 that
+  test              probe trained on the features of the pretraining images and judged on unseen
+  images, for the L2 that
                     a held-out fifth of the pretraining images chooses
-  strong L2         the same with a hundred times the usual L2: would repair a probe that merely overfits
-  seen              accuracy on that fifth: images that the probe has not seen, but DIET has
-  unseen            probe trained on one half of the unseen images and judged on the other, both ways
-  same number seen  the same with equally many pretraining images in place of the training half
+  strong L2         the same with a hundred times the usual L2: would repair a probe that merely
+  overfits seen              accuracy on that fifth: images that the probe has not seen, but DIET
+  has unseen            probe trained on one half of the unseen images and judged on the other, both
+  ways same number seen  the same with equally many pretraining images in place of the training half
   kNN               as eval.py
-  member?           accuracy of telling from the features whether an image took part in pretraining (0.5: chance)
-  RankMe seen, unseen
+  member?           accuracy of telling from the features whether an image took part in pretraining
+  (0.5: chance) RankMe seen, unseen
 """
 
 import subprocess
@@ -31,9 +32,9 @@ from sslx.data import sources
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.knn import knn_accuracy
 from sslx.evaluation.linear_probe import linear_probe
+from sslx.experiment import load_method
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
-from sslx.training.method import load_method
 from sslx.training.run_folder import read_config
 from sslx.training.state import model_of
 
@@ -57,15 +58,22 @@ def look(seen, seen_labels, unseen, unseen_labels) -> dict[str, float]:
     order = np.random.default_rng(0).permutation(len(unseen))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     few = np.random.default_rng(1).permutation(len(seen))[: len(halves[0])]
-    swapped = [(unseen[i], unseen_labels[i], unseen[j], unseen_labels[j]) for i, j in (halves, halves[::-1])]
+    swapped = [
+        (unseen[i], unseen_labels[i], unseen[j], unseen_labels[j])
+        for i, j in (halves, halves[::-1])
+    ]
     equal = np.random.default_rng(2).permutation(len(seen))[: len(unseen)]
     both, member = np.concatenate([seen[equal], unseen]), np.repeat([1, 0], len(unseen))
     return {
         "test": result.accuracy,
-        "strong L2": classifier(1 / (0.1 * len(seen))).fit(seen, seen_labels).score(unseen, unseen_labels),
+        "strong L2": classifier(1 / (0.1 * len(seen)))
+        .fit(seen, seen_labels)
+        .score(unseen, unseen_labels),
         "seen": result.validation_accuracy,
         "unseen": float(np.mean([across(*half) for half in swapped])),
-        "same number seen": float(np.mean([across(seen[few], seen_labels[few], half[2], half[3]) for half in swapped])),
+        "same number seen": float(
+            np.mean([across(seen[few], seen_labels[few], half[2], half[3]) for half in swapped])
+        ),
         "kNN": knn_accuracy(seen, seen_labels, unseen, unseen_labels),
         "member?": cross_val_score(classifier(0.1), both, member, cv=5).mean(),
         "RankMe seen": rankme(seen[equal]),
@@ -75,7 +83,14 @@ def look(seen, seen_labels, unseen, unseen_labels) -> dict[str, float]:
 
 def main(argv: list[str]) -> None:
     """Train where needed, then print a row per checkpoint."""
-    command = [sys.executable, "train.py", "--config=configs/digits/diet.py", f"--run={RUN.value}", *LONG, *argv[1:]]
+    command = [
+        sys.executable,
+        "train.py",
+        "--config=configs/digits/diet.py",
+        f"--run={RUN.value}",
+        *LONG,
+        *argv[1:],
+    ]
     subprocess.run(command, check=True)
     logging.set_verbosity(logging.ERROR)
     folder = Path(RUN.value)
@@ -90,9 +105,16 @@ def main(argv: list[str]) -> None:
         checkpoints, extractor = Checkpoints(folder / "checkpoints"), Extractor(method, mesh, 512)
         for step in checkpoints.steps():
             model = checkpoints.restore_model(step, like)
-            seen, unseen = (np.asarray(extractor.plain(model, split.images).representation) for split in (train, test))
+            seen, unseen = (
+                np.asarray(extractor.plain(model, split.images).representation)
+                for split in (train, test)
+            )
             columns = look(seen, train.labels, unseen, test.labels)
-            print(f"step {step:5}  " + "  ".join(f"{name} {value:.3f}" for name, value in columns.items()), flush=True)
+            print(
+                f"step {step:5}  "
+                + "  ".join(f"{name} {value:.3f}" for name, value in columns.items()),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 python -m benchmarks.startup [recipe]
 
-Alternates, in processes of their own, the bare import of jax, flax, optax and orbax with the start of a training run,
-and prints the median seconds and the median of the paired ratios. The step's own time is printed too: the target is a
-start within twice the import plus one step. One untimed start fills the caches.
-"""
+Alternates, in processes of their own, the bare import of jax, flax, optax and orbax with the start
+of a training run, and prints the median seconds and the median of the paired ratios. The step's own
+time is printed too: the target is a start within twice the import plus one step. One untimed start
+fills the caches."""
 
 import itertools
 import statistics
@@ -26,12 +26,16 @@ def seconds_to_import() -> float:
 
 
 def seconds_to_step(recipe: str) -> tuple[float, float]:
-    """Seconds from the start of train.py to the end of step 1, and of a step (the fastest of the next eight)."""
+    """Seconds from the start of train.py to the end of step 1, and of a step (the fastest of the
+    next eight).
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-u", "train.py", f"--config={recipe}", f"--run={folder}/run"]
         command += ["--config.log.every=1 steps"]
         started, ends = time.perf_counter(), []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
             for line in process.stdout or ():
                 if line.startswith("step "):
                     ends.append(time.perf_counter() - started)
@@ -49,7 +53,10 @@ def main() -> None:
     bare, first, step = (statistics.median(column) for column in zip(*rounds, strict=True))
     ratio = statistics.median((start - one) / imported for imported, start, one in rounds)
     print(f"{IMPORT}: {bare:.2f} s")
-    print(f"train.py to the end of step 1: {first:.2f} s, of it {step:.3f} s for one step; {ratio:.2f} x the import")
+    print(
+        f"train.py to the end of step 1: {first:.2f} s, of it {step:.3f} s for one step; "
+        f"{ratio:.2f} x the import"
+    )
 
 
 if __name__ == "__main__":

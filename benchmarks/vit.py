@@ -1,9 +1,11 @@
-"""Time of a vision transformer on a quarter of an image's patches, as a share of its time on all of them.
+"""Time of a vision transformer on a quarter of an image's patches, as a share of its time on all of
+them.
 
-Run `python -m benchmarks.vit`, or with `--variant=vit_base --batch=8`. Both go through the same jitted `apply`, forward
-alone, then with the gradient of the parameters. The two take turns within every round; the ratio is the median over
-rounds, so that a busy machine slows both sides alike. Attention is quadratic in the patches, so less than 0.25 is
-possible; what does not shrink is the overhead per call.
+Run `python -m benchmarks.vit`, or with `--variant=vit_base --batch=8`. Both go through the same
+jitted `apply`, forward alone, then with the gradient of the parameters. The two take turns within
+every round; the ratio is the median over rounds, so that a busy machine slows both sides alike.
+Attention is quadratic in the patches, so less than 0.25 is possible; what does not shrink is the
+overhead per call.
 """
 
 import argparse
@@ -28,13 +30,17 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--variant", default="vit_small")
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    network = vit.network(given.variant, patch=given.patch, pool="mean", class_token=False, positions="sincos")
+    network = vit.network(
+        given.variant, patch=given.patch, pool="mean", class_token=False, positions="sincos"
+    )
     params, _ = network.init(jax.random.key(0), (1, SIZE, SIZE, 3))
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.standard_normal((given.batch, SIZE, SIZE, 3), np.float32))
@@ -50,11 +56,15 @@ def main() -> None:
 
     device = jax.devices()[0]
     print(
-        f"{device.device_kind}, {given.variant}/{given.patch}, {given.batch} images of {SIZE} pixels, {patches} patches"
+        f"{device.device_kind}, {given.variant}/{given.patch}, {given.batch} images of {SIZE} "
+        f"pixels, {patches} patches"
     )
     for name, function in {"forward": forward, "with gradient": gradient}.items():
         jitted = jax.jit(function)
-        calls = [lambda keep=keep, jitted=jitted: jitted(params, images, keep) for keep in (quarter, None)]
+        calls = [
+            lambda keep=keep, jitted=jitted: jitted(params, images, keep)
+            for keep in (quarter, None)
+        ]
         for call in calls:
             call()
         rounds = [[seconds(call) for call in calls] for _ in range(given.rounds)]

@@ -1,4 +1,6 @@
-"""Every field of every method, with the paper's or the official code's values; a recipe changes what differs."""
+"""Every field of every method, with the paper's or the official code's values; a recipe changes
+what differs.
+"""
 
 from ml_collections import ConfigDict
 
@@ -9,9 +11,11 @@ def diet(**changes: object) -> ConfigDict:
     method.label_smoothing = 0.8
     method.head = "full"  # full: all logits at once; blockwise: the same, a block of rows at a time
     method.block = 4096  # rows of a block
-    method.head_dtype = "float32"  # blockwise: of the stored rows, float32 or bfloat16 (rounded at random, not exact)
+    # blockwise: of the stored rows, float32 or bfloat16 (rounded at random, not exact)
+    method.head_dtype = "float32"
     method.moments_dtype = "float32"  # blockwise: of AdamW's moments
-    method.projector = ()  # widths of an MLP before the head, 0: the encoder's; (0, 128) narrows the head to 128
+    # widths of an MLP before the head, 0: the encoder's; (0, 128) narrows the head to 128
+    method.projector = ()
     method.projector_norm = True  # batch norm between the projector's layers
     method.normalise = False  # features of unit length before the head
     method.scale = 1.0  # factor of the features
@@ -21,19 +25,31 @@ def diet(**changes: object) -> ConfigDict:
 
 
 def sdiet(**changes: object) -> ConfigDict:
-    """Every field of s-DIET; smoothing and unit length are the paper's, the other values our choice."""
+    """Every field of s-DIET; smoothing and unit length are the paper's, the other values our
+    choice.
+    """
     method = ConfigDict({"name": "sdiet"})
     method.label_smoothing = 0.8
-    method.projector = (0, 0, 128)  # widths of the three-layer ReLU MLP; 0: the encoder's. () for none
+    method.projector = (
+        0,
+        0,
+        128,
+    )  # widths of the three-layer ReLU MLP; 0: the encoder's. () for none
     method.projector_norm = False  # batch norm between its layers
-    method.normalise = "projection"  # to unit length: projection (what the head reads), representation, both, none
-    method.normalise_rows = False  # rows of unit length too: cosines, which need a scale of 5 or more
+    method.normalise = (
+        "projection"  # to unit length: projection (what the head reads), representation, both, none
+    )
+    method.normalise_rows = (
+        False  # rows of unit length too: cosines, which need a scale of 5 or more
+    )
     method.scale = 1.0  # factor of the features
     method.learn_scale = False  # train its logarithm, from `scale` on
     method.row_rate = 1.0  # the rows' learning rate, as a multiple of the rest's
     method.negatives = 0  # rows beside the batch's, drawn in each step
-    method.correction = False  # add ln((N - 1) / S) to the logits of the S other rows: an estimate of DIET's own loss
-    method.rows = "device"  # where rows and moments live: device, host (memory), file (mapped, in the run's folder)
+    # add ln((N - 1) / S) to the logits of the S other rows: an estimate of DIET's own loss
+    method.correction = False
+    # where rows and moments live: device, host (memory), file (mapped, in the run's folder)
+    method.rows = "device"
     method.update(changes)
     return method
 
@@ -68,7 +84,9 @@ def vicreg(**changes: object) -> ConfigDict:
     method.invariance = 25.0
     method.variance = 25.0
     method.covariance = 1.0
-    method.halve_variance = True  # the official code's term; False: the paper's and solo-learn's, twice that
+    method.halve_variance = (
+        True  # the official code's term; False: the paper's and solo-learn's, twice that
+    )
     method.projector = (8192, 8192, 8192)
     method.update(changes)
     return method
@@ -115,7 +133,9 @@ def swav(**changes: object) -> ConfigDict:
     method.projector = (2048, 128)
     method.prototypes = 3000
     method.local_views = 0  # small crops beside the two large ones, of the recipe `local`
-    method.queue = 0  # older projections per large view, for small batches; a multiple of the batch size
+    method.queue = (
+        0  # older projections per large view, for small batches; a multiple of the batch size
+    )
     method.queue_start = "15 epochs"  # before, nothing is put into it
     method.update(changes)
     return method
@@ -131,14 +151,18 @@ def spectral(**changes: object) -> ConfigDict:
 
 
 def dino(**changes: object) -> ConfigDict:
-    """DINO, the official defaults; the boosted runs warm the teacher's temperature up to 0.07 over 30 epochs."""
+    """DINO, the official defaults; the boosted runs warm the teacher's temperature up to 0.07 over
+    30 epochs.
+    """
     method = ConfigDict({"name": "dino"})
     method.student_temperature = 0.1
     method.teacher_temperature = 0.04
     method.teacher_temperature_start = 0.04  # of the first epoch
     method.teacher_warmup = "0 epochs"  # until `teacher_temperature` is reached
     method.projector = (2048, 2048, 256)  # widths; the last is the bottleneck
-    method.projector_norm = False  # batch norm between its layers, an option of the official code too
+    method.projector_norm = (
+        False  # batch norm between its layers, an option of the official code too
+    )
     method.prototypes = 65536
     method.train_last_scale = False  # True is recommended for ViT-S
     method.local_views = 8  # small crops beside the two large ones, of the recipe `local`
@@ -146,7 +170,9 @@ def dino(**changes: object) -> ConfigDict:
     method.momentum = 0.996  # of the teacher; nearer to 1 for small batches
     method.momentum_end = 1.0  # reached by a cosine over the run
     method.features_of = "teacher"  # or student
-    method.pool = ""  # of a vision transformer's features; empty: config.model.pool, which the loss reads
+    method.pool = (
+        ""  # of a vision transformer's features; empty: config.model.pool, which the loss reads
+    )
     method.update(changes)
     return method
 
@@ -177,7 +203,9 @@ def ijepa(**changes: object) -> ConfigDict:
     method.predictor_dtype = "float32"
     method.momentum = 0.996  # of the target encoder
     method.momentum_end = 1.0  # reached by a line over the run
-    method.features_of = "context"  # which network LiDAR and the probes read: context, target, predictor
+    method.features_of = (
+        "context"  # which network LiDAR and the probes read: context, target, predictor
+    )
     method.pool = ""  # of the features; empty: config.model.pool
     method.update(changes)
     return method

@@ -1,9 +1,9 @@
 """Label-free measures of an encoder's features: arrays in, numbers out.
 
-Every function takes NumPy or JAX arrays of embeddings, computes in float64 whatever the calling program uses, and
-returns a `Score`: a float that says what it was computed with. `LidarState` and `SpectrumState` accumulate embeddings
-that do not fit in memory and go where the array would. Nothing here needs labels, a model or any other package of this
-repository.
+Every function takes NumPy or JAX arrays of embeddings, computes in float64 whatever the calling
+program uses, and returns a `Score`: a float that says what it was computed with. `LidarState` and
+`SpectrumState` accumulate embeddings that do not fit in memory and go where the array would.
+Nothing here needs labels, a model or any other package of this repository.
 """
 
 from metrics.alpha_req import alpha_req

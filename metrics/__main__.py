@@ -3,9 +3,9 @@
     python -m metrics embeddings.npz
     python -m metrics embeddings.npz --key=features --metrics=lidar,rankme --set lidar.delta=1e-6 --json
 
-The file is a .npy, or a .npz with one array or with the array's name in --key. An array [n, d] holds one embedding of
-each image; [n, q, d] holds q views of each, which lidar, augmented_rankme and alignment need.
-"""
+The file is a .npy, or a .npz with one array or with the array's name in --key. An array [n, d]
+holds one embedding of each image; [n, q, d] holds q views of each, which lidar, augmented_rankme
+and alignment need."""
 
 import argparse
 import ast
@@ -22,12 +22,20 @@ from metrics.label_free import METRICS, label_free
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the metrics; 0 if all went well, 2 with one line on stderr if not."""
-    parser = argparse.ArgumentParser("python -m metrics", description=__doc__, formatter_class=_Text)
+    parser = argparse.ArgumentParser(
+        "python -m metrics", description=__doc__, formatter_class=_Text
+    )
     parser.add_argument("file", type=Path, help=".npy or .npz file of floating-point embeddings")
     parser.add_argument("--key", help="name of the array in the .npz file")
-    parser.add_argument("--metrics", help=f"comma-separated, of {', '.join(METRICS)}; default: all that apply")
-    parser.add_argument("--set", action="append", default=[], metavar="METRIC.OPTION=VALUE", help="may be repeated")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    parser.add_argument(
+        "--metrics", help=f"comma-separated, of {', '.join(METRICS)}; default: all that apply"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="METRIC.OPTION=VALUE", help="may be repeated"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of lines"
+    )
     flags = parser.parse_args(arguments)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
@@ -38,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if flags.json:
-        print(json.dumps({name: {"value": score, **score.settings} for name, score in scores.items()}))
+        print(
+            json.dumps({name: {"value": score, **score.settings} for name, score in scores.items()})
+        )
     else:
         for name, score in scores.items():
             settings = ", ".join(f"{key}={value}" for key, value in score.settings.items())
@@ -47,7 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read(path: Path, key: str | None) -> np.ndarray:
-    """The array of a .npy or .npz file; files that hold Python objects are refused. Raises ValueError and OSError."""
+    """The array of a .npy or .npz file; files that hold Python objects are refused.
+
+    Raises ValueError and OSError.
+    """
     try:
         content = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -75,7 +88,9 @@ def _options(given: list[str]) -> dict[str, dict[str, Any]]:
         name, _, value = text.partition("=")
         metric, _, option = name.partition(".")
         if not option or not value:
-            raise ValueError(f"--set takes METRIC.OPTION=VALUE, such as lidar.delta=1e-6, but got {text!r}.")
+            raise ValueError(
+                f"--set takes METRIC.OPTION=VALUE, such as lidar.delta=1e-6, but got {text!r}."
+            )
         try:
             parsed = ast.literal_eval(value)
         except (ValueError, SyntaxError):

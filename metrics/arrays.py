@@ -16,13 +16,18 @@ Array: TypeAlias = np.ndarray | jax.Array
 
 
 def load(embeddings: ArrayLike, axes: str, metric: str) -> Array:
-    """Return floating-point embeddings with the layout `axes`, such as "[n, d]"; nothing is copied or converted.
+    """Return floating-point embeddings with the layout `axes`, such as "[n, d]"; nothing is copied
+    or converted.
 
-    Raises ValueError for another number of axes, an empty axis, and numbers that are not floating point.
-    """
+    Raises ValueError for another number of axes, an empty axis, and numbers that are not floating
+    point."""
     array = embeddings if isinstance(embeddings, jax.Array) else np.asarray(embeddings)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        advice = "Rows of different lengths do not make an array" if array.dtype == object else "Pass floating point"
+        advice = (
+            "Rows of different lengths do not make an array"
+            if array.dtype == object
+            else "Pass floating point"
+        )
         raise ValueError(
             f"{metric} needs floating-point embeddings, but got dtype {array.dtype}. "
             f"{advice}, for example embeddings.astype('float32')."
@@ -33,19 +38,26 @@ def load(embeddings: ArrayLike, axes: str, metric: str) -> Array:
             f"Reshape it, for example with embeddings.reshape(...), so that the axes are {axes}."
         )
     if array.size == 0:
-        raise ValueError(f"{metric} needs at least one embedding, but got an empty array of shape {array.shape}.")
+        raise ValueError(
+            f"{metric} needs at least one embedding, but got an empty array of shape {array.shape}."
+        )
     return array
 
 
 def load_float64(embeddings: ArrayLike, axes: str, metric: str) -> np.ndarray:
-    """`load`, then finite float64 values on the host. Raises ValueError for NaN and infinity as well."""
+    """`load`, then finite float64 values on the host.
+
+    Raises ValueError for NaN and infinity as well.
+    """
     array = np.asarray(load(embeddings, axes, metric))
     check_finite(array, metric)
     return array.astype(np.float64)
 
 
 def check_finite(array: Array, metric: str) -> None:
-    """Raise ValueError if there is NaN or infinity among the numbers, or one whose powers overflow float64."""
+    """Raise ValueError if there is NaN or infinity among the numbers, or one whose powers overflow
+    float64.
+    """
     if isinstance(array, np.ndarray) and array.flags.c_contiguous and array.dtype.char in "fd":
         flat = array.reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -62,19 +74,23 @@ def not_finite(embeddings: Any, metric: str) -> ValueError:
     bad = ~np.isfinite(array)
     if not bad.any():
         return ValueError(
-            f"{metric}: the embeddings reach {np.abs(array).max():.3g}, and their powers overflow float64. "
+            f"{metric}: the embeddings reach {np.abs(array).max():.3g}, and their powers overflow "
+            "float64. "
             "Divide them by a constant."
         )
     rows = int(bad.any(axis=-1).sum())
     first = tuple(int(index) for index in np.argwhere(bad)[0])
     return ValueError(
-        f"{metric} needs finite embeddings, but {int(bad.sum())} of {array.size} numbers in {rows} rows are NaN or "
-        f"infinity, the first at {list(first)}. Look at the checkpoint they come from, or leave those rows out."
+        f"{metric} needs finite embeddings, but {int(bad.sum())} of {array.size} numbers in {rows} "
+        "rows are NaN or "
+        f"infinity, the first at {list(first)}. Look at the checkpoint they come from, or leave "
+        "those rows out."
     )
 
 
 def shards(array: Array) -> list[Array]:
-    """Parts of an array that lie in this process and make up its first axis: one per device, NumPy where that is free.
+    """Parts of an array that lie in this process and make up its first axis: one per device, NumPy
+    where that is free.
 
     Replicas count once. An array that is split along another axis as well comes whole.
     """
@@ -109,18 +125,29 @@ def is_split(array: ArrayLike) -> bool:
 
 
 def agree(metric: str, *sizes: int) -> tuple[int, ...]:
-    """The sizes that all JAX processes hold that hold any, not 0. Raises ValueError if they differ."""
+    """The sizes that all JAX processes hold that hold any, not 0.
+
+    Raises ValueError if they differ.
+    """
     from jax.experimental.multihost_utils import process_allgather
 
     if jax.process_count() == 1:
         return sizes
-    known = {tuple(row) for row in np.asarray(process_allgather(np.array(sizes, np.int32))).tolist() if all(row)}
+    known = {
+        tuple(row)
+        for row in np.asarray(process_allgather(np.array(sizes, np.int32))).tolist()
+        if all(row)
+    }
     if len(known) != 1:
-        raise ValueError(f"{metric}: the processes hold embeddings of different or no sizes: {sorted(known)}.")
+        raise ValueError(
+            f"{metric}: the processes hold embeddings of different or no sizes: {sorted(known)}."
+        )
     return known.pop()
 
 
 def check_constant(name: str, value: float, metric: str) -> None:
     """Raise ValueError unless a ridge or an epsilon is a finite number that is not negative."""
     if not 0 <= value < float("inf"):
-        raise ValueError(f"{metric} needs {name} >= 0, but got {name}={value}. Leave it out for the default.")
+        raise ValueError(
+            f"{metric} needs {name} >= 0, but got {name}={value}. Leave it out for the default."
+        )

@@ -1,8 +1,8 @@
 """The same products and eigenvalues as jitted JAX programs, for rows that lie on an accelerator.
 
-In float64 on GPUs. TPUs have none: there the products run in float32 at the highest precision, one block at a time, and
-the host adds them up and solves in float64 (`Score.settings["products"]` says which).
-"""
+In float64 on GPUs. TPUs have none: there the products run in float32 at the highest precision, one
+block at a time, and the host adds them up and solves in float64 (`Score.settings["products"]` says
+which)."""
 
 import functools
 
@@ -13,7 +13,9 @@ from jax.typing import ArrayLike
 
 @jax.jit
 def view_products(views: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Means over the views [n, d] and the summed scatter within images [d, d] of views [n, q, d], in their dtype."""
+    """Means over the views [n, d] and the summed scatter within images [d, d] of views [n, q, d],
+    in their dtype.
+    """
     means = views.mean(axis=1)
     residuals = (views - means[:, None]).reshape(-1, views.shape[-1])
     return means, _product(residuals)
@@ -30,10 +32,11 @@ def row_products(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
 def lda_eigenvalues(
     within: jax.Array, ridge: ArrayLike, between: jax.Array, *, as_rows: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Descending eigenvalues of (within + ridge I)^-1 B, and the smallest Cholesky pivot relative to its diagonal.
+    """Descending eigenvalues of (within + ridge I)^-1 B, and the smallest Cholesky pivot relative
+    to its diagonal.
 
-    Of symmetric matrices only the lower triangles are read. `between` is B [d, d], or with `as_rows` rows [n, d] whose
-    rows^T rows is B; then there are min(n, d) eigenvalues.
+    Of symmetric matrices only the lower triangles are read. `between` is B [d, d], or with
+    `as_rows` rows [n, d] whose rows^T rows is B; then there are min(n, d) eigenvalues.
     """
     within = within + ridge * jnp.eye(len(within), dtype=within.dtype)
     factor = jax.lax.linalg.cholesky(within, symmetrize_input=False)
@@ -41,7 +44,9 @@ def lda_eigenvalues(
     # L^-1 B L^-T has the spectrum of the symmetric form, so no matrix square root is needed.
     if as_rows:
         whitened = jax.scipy.linalg.solve_triangular(factor, between.T, lower=True)
-        reduced = _product(whitened) if between.shape[0] < between.shape[1] else _product(whitened.T)
+        reduced = (
+            _product(whitened) if between.shape[0] < between.shape[1] else _product(whitened.T)
+        )
     else:
         symmetric = jnp.tril(between) + jnp.tril(between, -1).T
         half = jax.scipy.linalg.solve_triangular(factor, symmetric, lower=True)

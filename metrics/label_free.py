@@ -19,7 +19,10 @@ from metrics.score import Score
 from metrics.spectrum import SpectrumState, effective_rank, nesum, participation_ratio, stable_rank
 
 LDA: dict[str, Callable[..., Any]] = {"lidar": lidar, "debiased_lidar": debiased_lidar}
-VIEWS: dict[str, Callable[..., Any]] = LDA | {"augmented_rankme": augmented_rankme, "alignment": alignment}
+VIEWS: dict[str, Callable[..., Any]] = LDA | {
+    "augmented_rankme": augmented_rankme,
+    "alignment": alignment,
+}
 SPECTRUM: dict[str, Callable[..., Any]] = {
     "rankme": rankme,
     "effective_rank": effective_rank,
@@ -54,13 +57,14 @@ def label_free(
 ) -> dict[str, Score]:
     """Return the metrics of embeddings [n, d], or of views [n, q, d], by name.
 
-    Of views, the metrics in VIEWS read all, every other metric the first view of each image. Those that compare all
-    pairs read at most `points` rows, drawn with `seed`; each score says its n. clid gives two entries. `options` are
-    passed on: `{"lidar": {"delta": 1e-6}}`. Without `metrics` all that the layout allows are computed. Then, and with
-    `skip_undefined=True`, a metric that is not defined for these embeddings is left out with a warning.
+    Of views, the metrics in VIEWS read all, every other metric the first view of each image. Those
+    that compare all pairs read at most `points` rows, drawn with `seed`; each score says its n.
+    clid gives two entries. `options` are passed on: `{"lidar": {"delta": 1e-6}}`. Without `metrics`
+    all that the layout allows are computed. Then, and with `skip_undefined=True`, a metric that is
+    not defined for these embeddings is left out with a warning.
 
-    Raises ValueError for an unknown metric or option, for a metric that needs views when there are none, and whatever
-    a metric that was asked for raises.
+    Raises ValueError for an unknown metric or option, for a metric that needs views when there are
+    none, and whatever a metric that was asked for raises.
     """
     given = embeddings if hasattr(embeddings, "ndim") else np.asarray(embeddings)
     array = load(given, "[n, q, d]" if given.ndim == 3 else "[n, d]", "label_free")
@@ -81,14 +85,18 @@ def label_free(
             subject = _draw(plain, points, seed)
         try:
             if name in LDA:
-                subject = scatter = scatter or LidarState.of(array, keep_means="confidence" in options.get("lidar", {}))
+                subject = scatter = scatter or LidarState.of(
+                    array, keep_means="confidence" in options.get("lidar", {})
+                )
             score = METRICS[name](subject, **options.get(name, {}))
         except ValueError as error:
             if not (metrics is None if skip_undefined is None else skip_undefined):
                 raise
             warnings.warn(f"left out: {error}", stacklevel=2)
             continue
-        found |= dict(zip(entries(name), [score] if isinstance(score, Score) else score, strict=True))
+        found |= dict(
+            zip(entries(name), [score] if isinstance(score, Score) else score, strict=True)
+        )
     return found
 
 
@@ -103,7 +111,9 @@ def _draw(rows: Array, count: int, seed: int) -> Array:
     return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
 
 
-def _check(asked: tuple[str, ...], options: Mapping[str, Mapping[str, Any]], has_views: bool) -> None:
+def _check(
+    asked: tuple[str, ...], options: Mapping[str, Mapping[str, Any]], has_views: bool
+) -> None:
     for name in (*asked, *options):
         if name not in METRICS:
             raise ValueError(f"there is no metric {name!r}; there are {', '.join(METRICS)}.")
@@ -111,7 +121,13 @@ def _check(asked: tuple[str, ...], options: Mapping[str, Mapping[str, Any]], has
         if name in VIEWS and not has_views:
             raise ValueError(f"{name} needs several views of each image: embeddings [n, q, d].")
     for name, given in options.items():
-        known = [p.name for p in inspect.signature(METRICS[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        known = [
+            p.name
+            for p in inspect.signature(METRICS[name]).parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        ]
         for option in given:
             if option not in known:
-                raise ValueError(f"{name} has no option {option!r}; it takes {', '.join(known) or 'none'}.")
+                raise ValueError(
+                    f"{name} has no option {option!r}; it takes {', '.join(known) or 'none'}."
+                )

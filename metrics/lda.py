@@ -1,9 +1,10 @@
-"""Eigenvalues of S_w^-1 S_b by one Cholesky factor, without a matrix square root or a second eigenproblem of S_w.
+"""Eigenvalues of S_w^-1 S_b by one Cholesky factor, without a matrix square root or a second
+eigenproblem of S_w.
 
-L^-1 S_b L^-T with L L^T = S_w has the eigenvalues of S_w^(-1/2) S_b S_w^(-1/2). Three forms give the same numbers, and
-the smallest problem is solved: from rows of both scatters (n(q-1) < d, nothing is d x d), from rows of S_b, and from
-two d x d matrices. LAPACK works in place on the host; on a machine with a GPU the d x d work is done there.
-"""
+L^-1 S_b L^-T with L L^T = S_w has the eigenvalues of S_w^(-1/2) S_b S_w^(-1/2). Three forms give
+the same numbers, and the smallest problem is solved: from rows of both scatters (n(q-1) < d,
+nothing is d x d), from rows of S_b, and from two d x d matrices. LAPACK works in place on the host;
+on a machine with a GPU the d x d work is done there."""
 
 from typing import NamedTuple
 
@@ -16,14 +17,21 @@ from metrics.scatter import Scatter, add_product, eigenvalues, gram_eigenvalues,
 
 
 class Spectrum(NamedTuple):
-    """Descending generalised eigenvalues, as many as can differ from 0, and the smallest relative Cholesky pivot."""
+    """Descending generalised eigenvalues, as many as can differ from 0, and the smallest relative
+    Cholesky pivot.
+    """
 
     eigenvalues: np.ndarray
-    smallest_pivot: float  # near rounding or NaN: the within-class scatter is singular, the eigenvalues mean nothing
+    # near rounding or NaN: the within-class scatter is singular, the eigenvalues mean nothing
+    smallest_pivot: float
 
 
-def lda_spectrum(between: Scatter, within: Scatter, *, ridge: float, subtract: float = 0.0) -> Spectrum:
-    """Eigenvalues of (W + ridge I)^-1 (B - subtract W) for the accumulated sums B and W, which are left as they are."""
+def lda_spectrum(
+    between: Scatter, within: Scatter, *, ridge: float, subtract: float = 0.0
+) -> Spectrum:
+    """Eigenvalues of (W + ridge I)^-1 (B - subtract W) for the accumulated sums B and W, which are
+    left as they are.
+    """
     if subtract:
         difference = between.matrix() - subtract * within.matrix()
         return _from_matrices(difference, within.matrix(), ridge)
@@ -58,7 +66,9 @@ def _from_matrices(between: np.ndarray, within: np.ndarray, ridge: float) -> Spe
 
 
 def _from_rows(between: np.ndarray, within: np.ndarray, ridge: float) -> Spectrum:
-    """Woodbury: (W + ridge I)^-1 through the Gram matrix of the few rows whose sum of products is W."""
+    """Woodbury: (W + ridge I)^-1 through the Gram matrix of the few rows whose sum of products is
+    W.
+    """
     count = len(within)
     gram = np.zeros((count, count), order="F")
     add_product(gram, np.ascontiguousarray(within.T))
@@ -75,7 +85,9 @@ def _on_device(between: np.ndarray, within: np.ndarray, ridge: float, *, as_rows
 
 
 def _factorise(matrix: np.ndarray, ridge: float) -> float:
-    """Put the Cholesky factor of matrix + ridge I into the lower triangle; return its smallest relative pivot."""
+    """Put the Cholesky factor of matrix + ridge I into the lower triangle; return its smallest
+    relative pivot.
+    """
     diagonal = matrix.diagonal() + ridge
     np.fill_diagonal(matrix, diagonal)
     _, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)

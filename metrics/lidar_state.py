@@ -5,7 +5,18 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from metrics import device
-from metrics.arrays import BLOCK_ROWS, ROUNDING, Array, agree, blocks, check_finite, has_float64, is_split, load, shards
+from metrics.arrays import (
+    BLOCK_ROWS,
+    ROUNDING,
+    Array,
+    agree,
+    blocks,
+    check_finite,
+    has_float64,
+    is_split,
+    load,
+    shards,
+)
 from metrics.scatter import Scatter
 
 
@@ -17,9 +28,9 @@ class LidarState:
             state.add(views)
         lidar(state)
 
-    Holds at most two d x d matrices in float64. `keep_means=True` keeps the images' means [n, d] as well, for
-    `lidar(..., confidence=0.95)`. The value is that of one call on all embeddings, whatever the batches.
-    """
+    Holds at most two d x d matrices in float64. `keep_means=True` keeps the images' means [n, d] as
+    well, for `lidar(..., confidence=0.95)`. The value is that of one call on all embeddings,
+    whatever the batches."""
 
     def __init__(self, *, keep_means: bool = False) -> None:
         self.q = self.d = 0
@@ -43,11 +54,11 @@ class LidarState:
         return self.between.count if self.d else 0
 
     def add(self, views: ArrayLike) -> None:
-        """Add embeddings [b, q, d] of b images. Raises ValueError for another layout, q < 2, and NaN or infinity.
+        """Add embeddings [b, q, d] of b images. Raises ValueError for another layout, q < 2, and
+        NaN or infinity.
 
-        Of an array that is split over devices each part is multiplied where it lies; in a program of several processes
-        each adds its own part, and `sum_over_processes` joins them.
-        """
+        Of an array that is split over devices each part is multiplied where it lies; in a program
+        of several processes each adds its own part, and `sum_over_processes` joins them."""
         array = load(views, "[n, q, d]", "lidar")
         self._check(array)
         parts = shards(array)
@@ -74,7 +85,8 @@ class LidarState:
         self._prepare(other.q, other.d)
         if (self.q, self.d) != (other.q, other.d):
             raise ValueError(
-                f"lidar cannot merge states of different layout: q={self.q}, d={self.d} and q={other.q}, d={other.d}."
+                f"lidar cannot merge states of different layout: q={self.q}, d={self.d} and "
+                f"q={other.q}, d={other.d}."
             )
         self.dtype = other.dtype
         if other.products == "float32":
@@ -83,7 +95,8 @@ class LidarState:
         self.within.merge(other.within)
 
     def sum_over_processes(self) -> None:
-        """Add the images that the other JAX processes hold; all of them must call this, and then hold the same.
+        """Add the images that the other JAX processes hold; all of them must call this, and then
+        hold the same.
 
         Raises ValueError unless all that hold images agree on q and d.
         """
@@ -93,21 +106,28 @@ class LidarState:
 
     def means_coincide(self) -> bool:
         """Whether the images' means differ by no more than rounding."""
-        energy = float(self.between.mean @ self.between.mean) + self.within.trace() / (self.n * self.q)
+        energy = float(self.between.mean @ self.between.mean) + self.within.trace() / (
+            self.n * self.q
+        )
         return self.between.trace() / self.n <= (16 * ROUNDING) ** 2 * energy
 
     def grouping_advice(self) -> str:
-        """What to check if views of one image are no more alike than views of different images, else ""."""
+        """What to check if views of one image are no more alike than views of different images,
+        else "".
+        """
         n, q = self.n, self.q
         within = self.within.trace() / (n * (q - 1))
         ratio = q * self.between.trace() / (n - 1) / within if within else np.inf
-        # Analysis of variance: without groups the ratio is 1 up to this, for features of independent normal draws.
+        # Analysis of variance: without groups the ratio is 1 up to this, for features of
+        # independent normal draws.
         spread = np.sqrt(2 / (n - 1) + 2 / (n * (q - 1)))
         if ratio > 1 + 4 * spread or ratio > 1 + 4 * spread * _concentration(self.within):
             return ""
         return (
-            f"views of one image are no more alike than views of different images (variance ratio {ratio:.3f}, 1 is "
-            "chance), and noise alone scores almost d. Check that the axes are [n, q, d] and that each row holds the "
+            "views of one image are no more alike than views of different images (variance ratio "
+            f"{ratio:.3f}, 1 is "
+            "chance), and noise alone scores almost d. Check that the axes are [n, q, d] and that "
+            "each row holds the "
             "views of one image."
         )
 
@@ -115,12 +135,15 @@ class LidarState:
         _, q, d = array.shape
         if q < 2:
             raise ValueError(
-                f"lidar needs at least 2 views of each image, but got q={q} in embeddings of shape {array.shape}. "
-                "Encode every image under several views and stack them: np.stack(views, axis=1); q=10 is advised."
+                f"lidar needs at least 2 views of each image, but got q={q} in embeddings of shape "
+                f"{array.shape}. "
+                "Encode every image under several views and stack them: np.stack(views, axis=1); "
+                "q=10 is advised."
             )
         if self.d and (q, d) != (self.q, self.d):
             raise ValueError(
-                f"lidar got a batch with q={q}, d={d} after batches with q={self.q}, d={self.d}. Use a state for each."
+                f"lidar got a batch with q={q}, d={d} after batches with q={self.q}, d={self.d}. "
+                "Use a state for each."
             )
 
     def _prepare(self, q: int, d: int) -> None:
@@ -141,14 +164,16 @@ class LidarState:
 
 
 def _split(views: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
-    """Return means [n, d]; write contrasts [n, q-1, d] whose sum of products is the scatter around the means.
+    """Return means [n, d]; write contrasts [n, q-1, d] whose sum of products is the scatter around
+    the means.
 
-    A reflection of the q views that takes their mean's direction to the first view: the other q - 1 rows hold all of
-    the scatter, so the product is by 1/q smaller than that of the q residuals.
-    """
+    A reflection of the q views that takes their mean's direction to the first view: the other q - 1
+    rows hold all of the scatter, so the product is by 1/q smaller than that of the q residuals."""
     q = views.shape[1]
     means = []
-    for few, part in zip(blocks(views, 8), blocks(contrasts, 8), strict=True):  # few enough for the cache
+    for few, part in zip(
+        blocks(views, 8), blocks(contrasts, 8), strict=True
+    ):  # few enough for the cache
         part[...] = few[:, 1:]
         means.append((part.sum(axis=1) + few[:, 0]) / q)
         part -= ((np.sqrt(q) * means[-1] - few[:, 0]) / (np.sqrt(q) - 1))[:, None]
@@ -156,10 +181,14 @@ def _split(views: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
 
 
 def _concentration(scatter: Scatter) -> float:
-    """sqrt(sum lambda^2) / sum lambda of the eigenvalues: 1 for one direction, 1 / sqrt(d) for d equal ones."""
+    """sqrt(sum lambda^2) / sum lambda of the eigenvalues: 1 for one direction, 1 / sqrt(d) for d
+    equal ones.
+    """
     rows = scatter.rows()
     if rows is not None:
         return float(np.linalg.norm(rows @ rows.T)) / scatter.trace()
     matrix = scatter.matrix()
-    squares = sum(2 * (column := matrix[k:, k]) @ column - column[0] ** 2 for k in range(len(matrix)))
+    squares = sum(
+        2 * (column := matrix[k:, k]) @ column - column[0] ** 2 for k in range(len(matrix))
+    )
     return float(np.sqrt(squares)) / scatter.trace()

@@ -9,24 +9,29 @@ from metrics.score import Score
 from metrics.spectrum import SpectrumState, entropy_rank
 
 
-def rankme(embeddings: ArrayLike | SpectrumState, *, eps: float = 1e-7, rtol: float = 1e-9) -> Score:
-    """Return RankMe = exp(-sum_k p_k ln p_k), p_k = sigma_k / sum(sigma) + eps, of embeddings [n, d] (equation 2).
+def rankme(
+    embeddings: ArrayLike | SpectrumState, *, eps: float = 1e-7, rtol: float = 1e-9
+) -> Score:
+    """Return RankMe = exp(-sum_k p_k ln p_k), p_k = sigma_k / sum(sigma) + eps, of embeddings [n,
+    d] (equation 2).
 
-    The sigma_k are the min(n, d) singular values of the matrix as it is: neither centred nor normalised. Values
-    compare only at one n and within one method. `rtol` is the relative error that rounding may cause: small singular
-    values are computed a second time where it would be more, and 1e-7 is then two to five times faster than 1e-9.
-    All-zero embeddings have no spectrum: they give 1.0 and a warning. Raises ValueError if the embeddings are not a
-    finite floating-point matrix, or if eps is negative.
+    The sigma_k are the min(n, d) singular values of the matrix as it is: neither centred nor
+    normalised. Values compare only at one n and within one method. `rtol` is the relative error
+    that rounding may cause: small singular values are computed a second time where it would be
+    more, and 1e-7 is then two to five times faster than 1e-9. All-zero embeddings have no spectrum:
+    they give 1.0 and a warning. Raises ValueError if the embeddings are not a finite floating-point
+    matrix, or if eps is negative.
     """
     return _rankme(embeddings, "rankme", eps, rtol)
 
 
 def augmented_rankme(embeddings: ArrayLike, *, eps: float = 1e-7, rtol: float = 1e-9) -> Score:
-    """Return RankMe over all n q rows of embeddings [n, q, d], the views that LiDAR reads (Thilak et al. 2024).
+    """Return RankMe over all n q rows of embeddings [n, q, d], the views that LiDAR reads (Thilak
+    et al. 2024).
 
-    What it differs by from RankMe is due to the augmented data, and what LiDAR differs by from it to the use of the
-    groups. The paper's exact definition is not known; this is ours. Raises ValueError as `rankme`.
-    """
+    What it differs by from RankMe is due to the augmented data, and what LiDAR differs by from it
+    to the use of the groups. The paper's exact definition is not known; this is ours. Raises
+    ValueError as `rankme`."""
     views = load(embeddings, "[n, q, d]", "augmented_rankme")
     n, q, d = views.shape
     score = _rankme(views.reshape(n * q, d), "augmented_rankme", eps, rtol)
@@ -40,6 +45,8 @@ def _rankme(embeddings: ArrayLike | SpectrumState, metric: str, eps: float, rtol
     state.refine(rtol)
     settings = state.settings(eps=eps, centred=False)
     if not state.singular_values.any():
-        warnings.warn(f"{metric}: all embeddings are zero; the rank is reported as 1.0.", stacklevel=3)
+        warnings.warn(
+            f"{metric}: all embeddings are zero; the rank is reported as 1.0.", stacklevel=3
+        )
         return Score(1.0, **settings)
     return Score(entropy_rank(state.singular_values, eps), **settings)

@@ -1,7 +1,8 @@
-"""Scatter matrices, accumulated over rows in float64 by BLAS on the host: one pass, one triangle, in place.
+"""Scatter matrices, accumulated over rows in float64 by BLAS on the host: one pass, one triangle,
+in place.
 
-XLA's own float64 product takes several times as long on a CPU as BLAS's symmetric one (`python -m benchmarks.metrics`).
-"""
+XLA's own float64 product takes several times as long on a CPU as BLAS's symmetric one (`python -m
+benchmarks.metrics`)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ from scipy.linalg import blas, lapack
 
 
 class Scatter:
-    """Count, mean and sum of (x - m)(x - m)^T over rows x [d], where m is their mean, or 0 if not `centred`.
+    """Count, mean and sum of (x - m)(x - m)^T over rows x [d], where m is their mean, or 0 if not
+    `centred`.
 
-    While there are few rows (2 count <= d, or always with `keep_rows`) they are kept as they are: that is smaller than
-    a d x d matrix, and a metric may solve the smaller dual problem. Then only the lower triangle of the sum is kept.
-    """
+    While there are few rows (2 count <= d, or always with `keep_rows`) they are kept as they are:
+    that is smaller than a d x d matrix, and a metric may solve the smaller dual problem. Then only
+    the lower triangle of the sum is kept."""
 
     def __init__(self, width: int, *, centred: bool, keep_rows: bool = False) -> None:
         self.count, self.mean = 0, np.zeros(width)
@@ -35,7 +37,9 @@ class Scatter:
         self._add_product(rows)
 
     def add_product(self, count: int, mean: np.ndarray, product: np.ndarray) -> None:
-        """Add `count` rows by their mean [d] and their own scatter [d, d]; of that only the lower triangle counts."""
+        """Add `count` rows by their mean [d] and their own scatter [d, d]; of that only the lower
+        triangle counts.
+        """
         matrix = self.matrix()
         if self._centred and self.count:
             weight = self.count * count / (self.count + count)
@@ -60,7 +64,9 @@ class Scatter:
         return rows - self.mean if self._centred else rows
 
     def matrix(self) -> np.ndarray:
-        """The sum in the lower triangle of a matrix [d, d] in Fortran order; rows that need not stay are given up."""
+        """The sum in the lower triangle of a matrix [d, d] in Fortran order; rows that need not
+        stay are given up.
+        """
         if self._keep_rows:
             product = np.zeros((len(self.mean), len(self.mean)), order="F")
             kept = self.rows()
@@ -93,7 +99,8 @@ class Scatter:
             mean = counts @ means / counts.sum()
             if self._centred and self.count:
                 blas.dsyr(self.count, self.mean - mean, lower=1, a=matrix, overwrite_a=1)
-            # Panel by panel: gathered whole, the matrices of all processes would have to fit in memory at once.
+            # Panel by panel: gathered whole, the matrices of all processes would have to fit in
+            # memory at once.
             for start in range(0, len(matrix), 256):
                 panel = np.ascontiguousarray(matrix[:, start : start + 256])
                 matrix[:, start : start + 256] = process_allgather(panel).sum(axis=0)
@@ -101,7 +108,8 @@ class Scatter:
 
     def _add_product(self, rows: np.ndarray) -> None:
         assert self._matrix is not None
-        # By SciPy's BLAS like the rest: NumPy brings its own, whose idle threads would take a core from this one's.
+        # By SciPy's BLAS like the rest: NumPy brings its own, whose idle threads would take a core
+        # from this one's.
         mean = blas.dgemv(1 / len(rows), rows.T, np.ones(len(rows)))
         if self._centred:
             rows -= mean
@@ -116,19 +124,27 @@ class Scatter:
 
 
 def add_product(total: np.ndarray, rows: np.ndarray) -> None:
-    """Add rows^T rows of float64 rows [m, d] to the lower triangle of `total` [d, d], which is in Fortran order."""
+    """Add rows^T rows of float64 rows [m, d] to the lower triangle of `total` [d, d], which is in
+    Fortran order.
+    """
     blas.dsyrk(1.0, rows.T, beta=1.0, c=total, lower=1, overwrite_c=1)
 
 
 def eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    """Ascending eigenvalues [d] of the lower triangle of a matrix [d, d] in Fortran order, which LAPACK destroys."""
+    """Ascending eigenvalues [d] of the lower triangle of a matrix [d, d] in Fortran order, which
+    LAPACK destroys.
+    """
     # The least workspace would make LAPACK reduce the matrix column by column.
-    values, _, failed = lapack.dsyevd(matrix, compute_v=0, lower=1, lwork=66 * len(matrix), overwrite_a=1)
+    values, _, failed = lapack.dsyevd(
+        matrix, compute_v=0, lower=1, lwork=66 * len(matrix), overwrite_a=1
+    )
     return np.full_like(values, np.nan) if failed else values
 
 
 def gram_eigenvalues(rows: np.ndarray) -> np.ndarray:
-    """Descending eigenvalues [min(n, d)] of rows^T rows, from the smaller of the two Gram matrices of rows [n, d]."""
+    """Descending eigenvalues [min(n, d)] of rows^T rows, from the smaller of the two Gram matrices
+    of rows [n, d].
+    """
     tall = rows if rows.shape[0] >= rows.shape[1] else rows.T
     product = np.zeros((tall.shape[1], tall.shape[1]), order="F")
     add_product(product, np.ascontiguousarray(tall))
@@ -137,7 +153,8 @@ def gram_eigenvalues(rows: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def scratch(matrix: np.ndarray) -> Iterator[np.ndarray]:
-    """Lend the lower triangle and the diagonal of `matrix` to LAPACK, and restore them afterwards without a copy.
+    """Lend the lower triangle and the diagonal of `matrix` to LAPACK, and restore them afterwards
+    without a copy.
 
     The upper triangle, which nothing else uses, holds what the lower one held.
     """

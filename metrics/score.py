@@ -4,10 +4,11 @@ from typing import Any, Self
 
 
 class Score(float):
-    """A float with `settings`: sample counts, width, constants and precision that it was computed with.
+    """A float with `settings`: sample counts, width, constants and precision that it was computed
+    with.
 
-    Two scores compare only where their settings agree; `repr` shows them, `str` and formats show the number alone.
-    """
+    Two scores compare only where their settings agree; `repr` shows them, `str` and formats show
+    the number alone."""
 
     settings: dict[str, Any]
 

@@ -1,1 +1,3 @@
-"""Pretrain image encoders without labels, and tell without labels which encoder is good."""
+"""Self-supervised image encoders in JAX: pretrain without labels, evaluate without labels."""
+
+__version__ = "0.2.0"

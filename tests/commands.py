@@ -12,11 +12,17 @@ SHORT = (
     "--config.model.width=4",
     "--config.batch_size=64",
 )
-LIGHT = ("--config.monitor.images=100", "--config.monitor.lidar_images=100", "--config.monitor.lidar_views=2")
+LIGHT = (
+    "--config.monitor.images=100",
+    "--config.monitor.lidar_images=100",
+    "--config.monitor.lidar_views=2",
+)
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """Data and compiled programs in `cache`, so that a test neither reads nor leaves anything of the user's."""
+    """Data and compiled programs in `cache`, so that a test neither reads nor leaves anything of
+    the user's.
+    """
     own = {
         "TFDS_DATA_DIR": f"{cache}/data",
         "SSLX_CACHE": f"{cache}/compiled",
@@ -27,12 +33,16 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def start(cache: Path, *words: object, file_blocks: int = 0) -> subprocess.Popen[str]:
-    """A command running in the background, its output in one pipe; no file of its may grow beyond `file_blocks` kB."""
+    """A command running in the background, its output in one pipe; no file of its may grow beyond
+    `file_blocks` kB.
+    """
     command = [sys.executable, *map(str, words)]
     if file_blocks:
         command = ["bash", "-c", f'ulimit -f {file_blocks}; exec "$@"', "bash", *command]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment(cache), stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment(cache), stdout=pipe, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def run(cache: Path, *words: object, expect: int = 0, file_blocks: int = 0) -> str:
@@ -46,5 +56,13 @@ def run(cache: Path, *words: object, expect: int = 0, file_blocks: int = 0) -> s
 def train(cache: Path, folder: Path, *words: object, expect: int = 0, file_blocks: int = 0) -> str:
     """A short training run in `folder`."""
     return run(
-        cache, "train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, *words, expect=expect, file_blocks=file_blocks
+        cache,
+        "train.py",
+        RECIPE,
+        f"--run={folder}",
+        *SHORT,
+        *LIGHT,
+        *words,
+        expect=expect,
+        file_blocks=file_blocks,
     )

@@ -1,4 +1,6 @@
-"""train.py and eval.py end to end: what they write, how they resume, and what they say to a mistake."""
+"""train.py and eval.py end to end: what they write, how they resume, and what they say to a
+mistake.
+"""
 
 import json
 import re
@@ -31,19 +33,25 @@ def records(path: Path) -> list[dict]:
 
 def final_checkpoint(folder: Path) -> dict:
     """The CRC-32 of every leaf of the last checkpoint."""
-    return json.loads((folder / "checkpoints/20/_CHECKPOINT_METADATA").read_text())["custom_metadata"]["crc32"]
+    return json.loads((folder / "checkpoints/20/_CHECKPOINT_METADATA").read_text())[
+        "custom_metadata"
+    ]["crc32"]
 
 
 def test_a_run_says_what_it_does_and_keeps_a_record(finished):
     folder, output = finished
     assert re.search(
-        r"step  5/20  loss \d\.\d+ \(.* nats above floor\)  \d+ images/s  eta 0:\d\d  input wait \d+%", output
+        r"step  5/20  loss \d\.\d+ \(.* nats above floor\)  \d+ images/s  eta 0:\d\d  input wait "
+        r"\d+%",
+        output,
     )
     assert re.search(r"at step 0: RankMe .* of 16, LiDAR .*, feature std .*, kNN .*%", output)
     assert f"python eval.py --run={folder}" in output
     lines = records(folder / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [5, 10, 15, 20]
-    assert [line["step"] for line in lines if "lidar/representation" in line] == list(range(0, 21, 2))
+    assert [line["step"] for line in lines if "lidar/representation" in line] == list(
+        range(0, 21, 2)
+    )
     assert all(line["monitor_seconds"] > 0 for line in lines if "knn" in line)
     config = json.loads((folder / "config.json").read_text())
     assert config["method"]["name"] == "diet"
@@ -62,7 +70,9 @@ def test_a_finished_run_is_not_trained_again(finished, cache):
 
 def test_eval_judges_every_checkpoint(finished, cache):
     folder = finished[0]
-    output = run(cache, "eval.py", f"--run={folder}", "--lidar_images=120", "--lidar_views=3", "--images=300")
+    output = run(
+        cache, "eval.py", f"--run={folder}", "--lidar_images=120", "--lidar_views=3", "--images=300"
+    )
     assert "raw pixels" in output
     assert "0 (untrained)" in output
     assert "n = 120 images of digits/train, q = 3 views" in output
@@ -76,7 +86,15 @@ def test_eval_judges_every_checkpoint(finished, cache):
         assert 0.1 < line["knn"] <= 1
     assert (folder / "eval.md").read_text().count("\n|") == 14
     assert np.asarray(Image.open(folder / "eval.png")).std() > 10
-    output = run(cache, "eval.py", f"--run={folder}", "--checkpoint=last", "--metrics=rankme", "--probe=", "--pictures")
+    output = run(
+        cache,
+        "eval.py",
+        f"--run={folder}",
+        "--checkpoint=last",
+        "--metrics=rankme",
+        "--probe=",
+        "--pictures",
+    )
     assert f"drawn of step 20: {folder}/neighbours-20.png" in output
     assert np.asarray(Image.open(folder / "neighbours-20.png")).std() > 10
     assert "LiDAR" not in output
@@ -103,16 +121,27 @@ def test_ctrl_c_and_sigterm_save_and_the_same_command_goes_on(finished, cache, t
         assert step <= stopped < 20
     output = run(cache, *words)
     assert f"going on from step {stopped}" in output
-    assert [line["step"] for line in records(folder / "metrics.jsonl") if "loss" in line] == list(range(1, 21))
+    assert [line["step"] for line in records(folder / "metrics.jsonl") if "loss" in line] == list(
+        range(1, 21)
+    )
     assert final_checkpoint(folder) == final_checkpoint(finished[0])
 
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(finished, cache, tmp_path):
-    """SIGKILL at random moments: each restart, with resident and streamed images in turn, goes on to the same bits."""
+    """SIGKILL at random moments: each restart, with resident and streamed images in turn, goes on
+    to the same bits.
+    """
     generator = np.random.default_rng(0)
     folder, kills, output = tmp_path / "run", 0, ""
-    words = ("train.py", RECIPE, f"--run={folder}", *SHORT, *LIGHT, "--config.checkpoint.every=1 steps")
+    words = (
+        "train.py",
+        RECIPE,
+        f"--run={folder}",
+        *SHORT,
+        *LIGHT,
+        "--config.checkpoint.every=1 steps",
+    )
     streamed = ("--config.data.resident_gib=0", "--config.data.decoded_gib=0")
     while "done: 20 steps" not in output:
         process = start(cache, *words, *(streamed if kills % 2 else ()))
@@ -132,9 +161,22 @@ def test_twenty_kills_change_nothing(finished, cache, tmp_path):
 
 @pytest.mark.slow
 def test_rows_in_a_file_survive_kills(cache, tmp_path):
-    """As above, for s-DIET's rows: killed while rows are read, written and saved, the run ends with the same rows."""
-    place = ("--config.method.rows=file", "--config.method.negatives=64", "--config.checkpoint.every=2 steps")
-    words = ("train.py", "--config=configs/digits/sdiet.py", *SHORT, *LIGHT, "--config.monitor.every=0 steps", *place)
+    """As above, for s-DIET's rows: killed while rows are read, written and saved, the run ends with
+    the same rows.
+    """
+    place = (
+        "--config.method.rows=file",
+        "--config.method.negatives=64",
+        "--config.checkpoint.every=2 steps",
+    )
+    words = (
+        "train.py",
+        "--config=configs/digits/sdiet.py",
+        *SHORT,
+        *LIGHT,
+        "--config.monitor.every=0 steps",
+        *place,
+    )
     whole, folder = tmp_path / "whole", tmp_path / "run"
     run(cache, *words, f"--run={whole}")
     generator, kills = np.random.default_rng(0), 0
@@ -151,7 +193,10 @@ def test_rows_in_a_file_survive_kills(cache, tmp_path):
     assert "done: 20 steps" in run(cache, *words, f"--run={folder}")
     assert final_checkpoint(folder) == final_checkpoint(whole)
     for name in ("rows", "done"):
-        a, b = (np.load(path / "rows" / "20" / f"{name}.npy", allow_pickle=False) for path in (whole, folder))
+        a, b = (
+            np.load(path / "rows" / "20" / f"{name}.npy", allow_pickle=False)
+            for path in (whole, folder)
+        )
         np.testing.assert_array_equal(a, b)
     assert not (folder / "rows" / "working").exists()
 
@@ -172,11 +217,21 @@ def test_a_full_disk_while_saving_is_explained_and_loses_nothing(cache, tmp_path
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(cache, tmp_path):
-    words = ("--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1e30", "--config.monitor.every=0 steps")
+    words = (
+        "--config.optimizer.name=sgd",
+        "--config.optimizer.learning_rate=1e30",
+        "--config.monitor.every=0 steps",
+    )
     output = train(cache, tmp_path / "run", *words, expect=3)
-    step = int(re.search(r"became non-finite in step (\d+)\. The last good checkpoint is step (\d+)", output)[1])
+    step = int(
+        re.search(
+            r"became non-finite in step (\d+)\. The last good checkpoint is step (\d+)", output
+        )[1]
+    )
     assert 1 < step <= 6
-    saved = [int(path.name) for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdigit()]
+    saved = [
+        int(path.name) for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdigit()
+    ]
     assert max(saved) < step
 
 
@@ -185,34 +240,63 @@ def test_a_flat_folder_trains_and_is_judged_without_labels(cache, tmp_path):
     images.mkdir()
     generator = np.random.default_rng(0)
     for number in range(80):
-        Image.fromarray(generator.integers(0, 256, (12, 12), np.uint8)).save(images / f"{number}.png")
-    words = (f"--config.data.name=folder:{images}", "--config.data.channels=1", "--config.log.tensorboard=True")
+        Image.fromarray(generator.integers(0, 256, (12, 12), np.uint8)).save(
+            images / f"{number}.png"
+        )
+    words = (
+        f"--config.data.name=folder:{images}",
+        "--config.data.channels=1",
+        "--config.log.tensorboard=True",
+    )
     output = train(cache, tmp_path / "run", *words)
     assert output.count("no labels") == 1
     assert "kNN 1" not in output
     assert list((tmp_path / "run/tensorboard").iterdir())
     output = run(
-        cache, "eval.py", f"--run={tmp_path / 'run'}", "--checkpoint=last", "--lidar_images=50", "--lidar_views=4"
+        cache,
+        "eval.py",
+        f"--run={tmp_path / 'run'}",
+        "--checkpoint=last",
+        "--lidar_images=50",
+        "--lidar_views=4",
     )
     assert "no labels" in output
-    assert "linear" not in output.split("note:")[-1].split("written")[0].replace("no linear probe", "")
+    assert "linear" not in output.split("note:")[-1].split("written")[0].replace(
+        "no linear probe", ""
+    )
 
 
 MISTAKES = {
     "no recipe": ((), r"--config is missing: say which recipe"),
-    "missing recipe": (("--config=configs/digits/diett.py",), r"no recipe .*Did you mean configs/digits/diet\.py\?"),
-    "unknown field": ((RECIPE, "--config.optimizer.learning_rat=1"), r"learning_rat'\. Did you mean 'learning_rate'\?"),
+    "missing recipe": (
+        ("--config=configs/digits/diett.py",),
+        r"no recipe .*Did you mean configs/digits/diet\.py\?",
+    ),
+    "unknown field": (
+        (RECIPE, "--config.optimizer.learning_rat=1"),
+        r"learning_rat'\. Did you mean 'learning_rate'\?",
+    ),
     "unknown method field": ((RECIPE, "--config.method.smoothing=1"), r"no field 'smoothing'"),
-    "wrong type": ((RECIPE, "--config.batch_size=many"), r"--config\.batch_size takes a number, not 'many'"),
+    "wrong type": (
+        (RECIPE, "--config.batch_size=many"),
+        r"--config\.batch_size takes a number, not 'many'",
+    ),
     "unknown flag": ((RECIPE, "--rnu=x"), r"Unknown command line flag 'rnu'\. Did you mean: run"),
     "stray word": ((RECIPE, "digits"), r"'digits' is not understood"),
     "unknown method": (
         (RECIPE, "--config.method.name=dite"),
-        r"Did you mean 'diet'\? sslx/methods has: barlow_twins, byol, data2vec, diet, dino, ijepa, moco",
+        r"Did you mean 'diet'\? sslx/methods has: barlow_twins, byol, data2vec, diet, dino, ijepa, "
+        r"moco",
     ),
-    "unknown model": ((RECIPE, "--config.model.variant=resnet19"), r"variant='resnet19' is not allowed: use one of"),
+    "unknown model": (
+        (RECIPE, "--config.model.variant=resnet19"),
+        r"variant='resnet19' is not allowed: use one of",
+    ),
     "unknown optimizer": ((RECIPE, "--config.optimizer.name=adam"), r"it takes adamw, sgd, lars"),
-    "unknown data": ((RECIPE, "--config.data.name=digit"), r"no data set 'digit'.*Did you mean 'digits'\?"),
+    "unknown data": (
+        (RECIPE, "--config.data.name=digit"),
+        r"no data set 'digit'.*Did you mean 'digits'\?",
+    ),
     "odd patches": (
         ("--config=configs/digits/dino.py", "--config.model.patch=3"),
         r"8 x 8 pixels cannot be cut into patches of 3 x 3: choose --config\.model\.patch",
@@ -221,20 +305,39 @@ MISTAKES = {
         ("--config=configs/digits/ijepa.py", "--config.masks.min_keep=17"),
         r"config\.masks\.min_keep is 17, but on a grid of 4 x 4 patches",
     ),
-    "large batch": ((RECIPE, "--config.batch_size=2000"), r"batch_size is 2000, but .* has 1437 images"),
-    "odd batch": ((RECIPE, "--config.devices=3"), r"128 cannot be split evenly over 3 devices.*batch_size=126 or 129"),
+    "large batch": (
+        (RECIPE, "--config.batch_size=2000"),
+        r"batch_size is 2000, but .* has 1437 images",
+    ),
+    "odd batch": (
+        (RECIPE, "--config.devices=3"),
+        r"128 cannot be split evenly over 3 devices.*batch_size=126 or 129",
+    ),
     "no duration": ((RECIPE, "--config.duration=long"), r"'long' is no duration"),
-    "long warm-up": ((RECIPE, "--config.optimizer.warmup=900 epochs"), r"Shorten --config\.optimizer\.warmup"),
-    "bad crop": ((RECIPE, "--config.views.crop.area=(0.5,2.0)"), r"area must be \(low, high\) with 0 < low"),
-    "too few views": ((RECIPE, "--config.monitor.lidar_views=1"), r"LiDAR of 200 images with 1 views is not defined"),
-    "unknown head": ((RECIPE, "--config.method.head=blocks"), r"head is 'blocks'; it takes full or blockwise"),
+    "long warm-up": (
+        (RECIPE, "--config.optimizer.warmup=900 epochs"),
+        r"Shorten --config\.optimizer\.warmup",
+    ),
+    "bad crop": (
+        (RECIPE, "--config.views.crop.area=(0.5,2.0)"),
+        r"area must be \(low, high\) with 0 < low",
+    ),
+    "too few views": (
+        (RECIPE, "--config.monitor.lidar_views=1"),
+        r"LiDAR of 200 images with 1 views is not defined",
+    ),
+    "unknown head": (
+        (RECIPE, "--config.method.head=blocks"),
+        r"head is 'blocks'; it takes full or blockwise",
+    ),
     "blockwise with sgd": (
         (RECIPE, "--config.method.head=blockwise", "--config.optimizer.name=sgd"),
         r"needs --config\.optimizer\.name=adamw .* or --config\.method\.head=full",
     ),
     "too many negatives": (
         ("--config=configs/digits/sdiet.py", "--config.method.negatives=2000"),
-        r"2000 images beside a batch of 128 were asked for, but the training split has 1437: use 0 to 1309",
+        r"2000 images beside a batch of 128 were asked for, but the training split has 1437: use 0 "
+        r"to 1309",
     ),
     "bad keep": ((RECIPE, "--config.checkpoint.keep=some"), r"config\.checkpoint\.keep is 'some'"),
 }
@@ -256,18 +359,31 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(mistake, cache, tmp_path)
 def test_bad_images_get_one_clear_line(cache, tmp_path):
     folder = tmp_path / "images/cat"
     folder.mkdir(parents=True)
-    words = ("train.py", RECIPE, f"--run={tmp_path / 'run'}", f"--config.data.name=folder:{folder.parent}")
+    words = (
+        "train.py",
+        RECIPE,
+        f"--run={tmp_path / 'run'}",
+        f"--config.data.name=folder:{folder.parent}",
+    )
     assert_one_line(run(cache, *words, expect=2), r"There are no images in .*images")
     (folder / "broken.png").write_bytes(b"not an image")
-    assert_one_line(run(cache, *words, expect=2), r"has no readable image: .*broken\.png cannot be read as an image")
+    assert_one_line(
+        run(cache, *words, expect=2),
+        r"has no readable image: .*broken\.png cannot be read as an image",
+    )
     Image.new("RGB", (8, 8)).save(folder / "whole.png")
-    assert_one_line(run(cache, *words, expect=2), r"broken\.png cannot be read as an image.*on_corrupt=skip")
+    assert_one_line(
+        run(cache, *words, expect=2), r"broken\.png cannot be read as an image.*on_corrupt=skip"
+    )
 
 
 def test_another_config_in_the_same_folder_is_refused_with_what_differs(finished, cache):
     before = (finished[0] / "config.json").read_bytes()
     output = train(cache, finished[0], "--config.optimizer.learning_rate=0.5", expect=2)
-    assert_one_line(output, r"differs: optimizer\.learning_rate is 0\.003 there, 0\.5 here\. Choose another folder")
+    assert_one_line(
+        output,
+        r"differs: optimizer\.learning_rate is 0\.003 there, 0\.5 here\. Choose another folder",
+    )
     assert (finished[0] / "config.json").read_bytes() == before
 
 
@@ -278,8 +394,14 @@ def test_another_config_in_the_same_folder_is_refused_with_what_differs(finished
         (("--run=runs/none",), r"runs/none is no run folder"),
         (("--run=FINISHED", "--metrics=lidra"), r"--metrics has 'lidra'; it takes lidar"),
         (("--run=FINISHED", "--protocol=sgd"), r"--protocol has 'sgd'; it takes"),
-        (("--run=FINISHED", "--checkpoint=7"), r"--checkpoint is '7'; it takes all, last, or one of 0, 2, 4"),
-        (("--run=FINISHED", "--lidar_views=1"), r"LiDAR of 1000 images with 1 views is not defined.*--lidar_views"),
+        (
+            ("--run=FINISHED", "--checkpoint=7"),
+            r"--checkpoint is '7'; it takes all, last, or one of 0, 2, 4",
+        ),
+        (
+            ("--run=FINISHED", "--lidar_views=1"),
+            r"LiDAR of 1000 images with 1 views is not defined.*--lidar_views",
+        ),
         (("--run=FINISHED", "--lidar_images=1"), r"LiDAR of 1 images"),
         (
             ("--run=FINISHED", "--features_of=teacher"),

@@ -1,4 +1,6 @@
-"""The README's own example of a new method, written into a folder of the user's, trained and judged."""
+"""The README's own example of a new method, written into a folder of the user's, trained and
+judged.
+"""
 
 import re
 from pathlib import Path
@@ -11,16 +13,24 @@ BLOCK = re.compile(r"^`(mine/\w+\.py)`:?\n+```python\n(.*?)```", re.MULTILINE | 
 def test_the_readmes_new_method_trains_and_is_judged(tmp_path, monkeypatch):
     files = dict(BLOCK.findall(Path("README.md").read_text()))
     assert set(files) == {"mine/align_uniform.py", "mine/recipe.py"}
-    lines = [line for line in files["mine/align_uniform.py"].splitlines() if line and " import " not in line]
+    lines = [
+        line
+        for line in files["mine/align_uniform.py"].splitlines()
+        if line and " import " not in line
+    ]
     assert len(lines) <= 20
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     folder = f"--run={tmp_path}/run"
-    output = run(tmp_path, "train.py", f"--config={tmp_path}/mine/recipe.py", folder, *SHORT, *LIGHT)
+    output = run(
+        tmp_path, "train.py", f"--config={tmp_path}/mine/recipe.py", folder, *SHORT, *LIGHT
+    )
     assert "done: 20 steps" in output
     assert "embedding's" in output
     assert "uniformity" in (tmp_path / "run" / "metrics.jsonl").read_text()
-    judged = run(tmp_path, "eval.py", folder, "--checkpoint=last", "--metrics=rankme", "--probe=knn")
+    judged = run(
+        tmp_path, "eval.py", folder, "--checkpoint=last", "--metrics=rankme", "--probe=knn"
+    )
     assert "RankMe" in judged

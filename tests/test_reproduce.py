@@ -11,7 +11,7 @@ import pytest
 from tests.commands import run, start
 
 STUDY = """
-from configs.study import Judgement, Study, runs
+from sslx.studies.study import Judgement, Study, runs
 
 FAST = {"devices": 1, "duration": "20 steps", "optimizer.warmup": "2 steps", "model.width": 4, "batch_size": 64,
         "monitor.every": "0 steps", "checkpoint.every": "50%"}
@@ -47,7 +47,10 @@ def whole(cache, study, tmp_path_factory):
 
 def results(root: Path) -> dict[str, str]:
     folder = root / "tiny-desk" / "results"
-    return {name: (folder / name).read_text() for name in ("accuracy.md", "accuracy.csv", "accuracy.tex", "cells.csv")}
+    return {
+        name: (folder / name).read_text()
+        for name in ("accuracy.md", "accuracy.csv", "accuracy.tex", "cells.csv")
+    }
 
 
 def test_a_study_ends_in_its_table_and_says_what_diverged(whole, cache, study):
@@ -85,7 +88,8 @@ def test_shards_killed_and_started_again_make_the_same_tables(whole, cache, stud
     assert [process.returncode for process in shards] == [0, 0], said
     run(cache, *words, "--tables")
     assert results(tmp_path) == results(whole[0])
-    # A run that was begun by nobody else is begun once: one claim before the kill at most, one after it.
+    # A run that was begun by nobody else is begun once: one claim before the kill at most, one
+    # after it.
     claims = [path.name for path in (folder / "claims").iterdir()]
     assert len(claims) <= 3 + 2, claims
 
@@ -108,10 +112,26 @@ def test_ctrl_c_saves_and_gives_the_run_back(cache, study, tmp_path):
 def test_the_best_of_many_runs_is_chosen_with_and_without_labels(whole, cache, tmp_path):
     shutil.copytree(whole[0] / "tiny-desk", tmp_path / "runs")
     pattern = f"--runs={tmp_path}/runs/*seed*"
-    output = run(cache, "eval.py", pattern, "--select=rankme", "--metrics=rankme", "--probe=knn", "--checkpoint=last")
+    output = run(
+        cache,
+        "eval.py",
+        pattern,
+        "--select=rankme",
+        "--metrics=rankme",
+        "--probe=knn",
+        "--checkpoint=last",
+    )
     assert re.search(r"rankme/representation picks digits-diet-learning_rate=\S+-seed=\d", output)
     assert "regret" in output
-    output = run(cache, "eval.py", pattern, "--select=rankme", "--metrics=rankme", "--probe=", "--checkpoint=last")
+    output = run(
+        cache,
+        "eval.py",
+        pattern,
+        "--select=rankme",
+        "--metrics=rankme",
+        "--probe=",
+        "--checkpoint=last",
+    )
     assert "no labels" in output
     said = run(cache, "eval.py", pattern, "--select=rankem", "--metrics=rankme", expect=2)
     assert "Did you mean --select=rankme?" in said
@@ -123,5 +143,9 @@ def test_the_best_of_many_runs_is_chosen_with_and_without_labels(whole, cache, t
 
 
 def test_a_mistake_is_one_line(cache):
-    output = run(cache, "reproduce.py", "--study=configs/studies/lidar_vicreg.py", "--shard=3/2", expect=2)
-    assert output == "error: --shard is '3/2'; it takes i/n with i from 1 to n, such as 1/2 and 2/2.\n"
+    output = run(
+        cache, "reproduce.py", "--study=configs/studies/lidar_vicreg.py", "--shard=3/2", expect=2
+    )
+    assert (
+        output == "error: --shard is '3/2'; it takes i/n with i from 1 to n, such as 1/2 and 2/2.\n"
+    )

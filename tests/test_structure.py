@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 # From the top down; a room may import the rooms below it, except those it must not know.
-ROOMS = ["commands", "studies", "configs", "methods", "evaluation", "training", "data", "models", "metrics"]
+ROOMS = [
+    "commands",
+    "studies",
+    "configs",
+    "methods",
+    "evaluation",
+    "training",
+    "data",
+    "models",
+    "metrics",
+]
 MUST_NOT_KNOW = {
     "configs": {"methods", "evaluation", "training", "data", "models", "metrics"},
     "methods": {"evaluation"},
@@ -16,7 +26,11 @@ MUST_NOT_KNOW = {
     "data": {"models", "metrics"},
     "models": {"metrics"},
 }
-SOURCES = [path for folder in ("sslx", "metrics", "configs", "theory") for path in Path(folder).rglob("*.py")]
+SOURCES = [
+    path
+    for folder in ("sslx", "metrics", "configs", "theory")
+    for path in Path(folder).rglob("*.py")
+]
 SOURCES += [Path("train.py"), Path("eval.py"), Path("reproduce.py")]
 EVERYTHING = [*SOURCES, *Path("tests").rglob("*.py"), *Path("benchmarks").rglob("*.py")]
 
@@ -26,7 +40,11 @@ def room(module: str) -> str | None:
     if parts[0] == "sslx":
         return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "commands"
     return (
-        parts[0] if parts[0] in ROOMS else "commands" if parts[0] in ("train", "eval", "reproduce", "theory") else None
+        parts[0]
+        if parts[0] in ROOMS
+        else "commands"
+        if parts[0] in ("train", "eval", "reproduce", "theory")
+        else None
     )
 
 
@@ -46,7 +64,9 @@ def test_imports_point_downwards(path):
     for module in imported(path):
         other = room(module)
         if other and other != own:
-            assert ROOMS.index(other) > ROOMS.index(own), f"{path} ({own}) imports {module} ({other})"
+            assert ROOMS.index(other) > ROOMS.index(own), (
+                f"{path} ({own}) imports {module} ({other})"
+            )
             assert other not in MUST_NOT_KNOW.get(own, ()), f"{path}: {own} must not know {other}"
 
 
@@ -59,7 +79,9 @@ def test_methods_do_not_know_each_other(path):
 def test_flax_stays_in_its_room_and_forbidden_modules_stay_out(path):
     for module in imported(path):
         top = module.split(".")[0]
-        assert top not in ("pickle", "cloudpickle", "tensorflow", "torch"), f"{path} imports {module}"
+        assert top not in ("pickle", "cloudpickle", "tensorflow", "torch"), (
+            f"{path} imports {module}"
+        )
         if top == "flax":
             assert path.parts[:2] == ("sslx", "models"), f"{path} imports {module}"
 

@@ -1,4 +1,6 @@
-"""Every study builds, and each of its runs is a recipe with fields that exist, on data that we know."""
+"""Every study builds, and each of its runs is a recipe with fields that exist, on data that we
+know.
+"""
 
 import importlib
 import re
@@ -7,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from configs.studies import diet_small, diet_theory, lidar_dino, lidar_ijepa, lidar_random_search, lidar_vicreg
-from configs.study import SCALES, runs, sweep
+from configs.studies import (
+    diet_small,
+    diet_theory,
+    lidar_dino,
+    lidar_ijepa,
+    lidar_random_search,
+    lidar_vicreg,
+)
 from metrics.label_free import METRICS
-from sslx.data.official import DATA_SETS, images_in
-from sslx.evaluation.judge import PROBES
+from sslx.datasets.official import DATA_SETS, images_in
+from sslx.evaluation.evaluate import PROBES
 from sslx.evaluation.linear_probe import PROTOCOLS
-from sslx.training.method import load_method
+from sslx.experiment import load_method
+from sslx.studies.study import SCALES, runs, sweep
 from sslx.training.optim import make_optimizer
 from sslx.training.run_folder import flat
 from sslx.training.schedules import Durations
@@ -21,7 +30,16 @@ from theory import identifiability
 
 STUDIES = sorted(path.stem for path in Path("configs/studies").glob("*.py"))
 EACH = [(name, scale) for name in STUDIES for scale in SCALES]
-TABLES = {"accuracy", "correlation", "selection", "transfer", "ablation", "settings", "cost", "theory"}
+TABLES = {
+    "accuracy",
+    "correlation",
+    "selection",
+    "transfer",
+    "ablation",
+    "settings",
+    "cost",
+    "theory",
+}
 FIGURES = {"metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs"}
 INSTALLED = {"mnist5k", "digits"}
 
@@ -41,12 +59,16 @@ def recipe(path):
 
 
 def resolve(run):
-    """The run's config; a field that the recipe lacks, or of another type, is an error, as for a flag."""
+    """The run's config; a field that the recipe lacks, or of another type, is an error, as for a
+    flag.
+    """
     config = recipe(run.recipe).copy_and_resolve_references()
     known = flat(config.to_dict())
     for field, value in run.changes.items():
         assert field in known, f"{run.name}: {run.recipe} has no {field}"
-        assert type(value) is type(known[field]), f"{run.name}: {field} is {known[field]!r}, not {value!r}"
+        assert type(value) is type(known[field]), (
+            f"{run.name}: {field} is {known[field]!r}, not {value!r}"
+        )
     config.update_from_flattened_dict(run.changes)
     return config
 
@@ -59,7 +81,9 @@ built = set()
 
 
 def build_once(config, count):
-    """The parts of training that say whether a config is sound; what differs in nothing else is not built again."""
+    """The parts of training that say whether a config is sound; what differs in nothing else is not
+    built again.
+    """
     durations = Durations(config.duration, -(-count // config.batch_size), config.batch_size)
     parts = ("method", "model", "views", "masks")
     key = str([count, config.batch_size, config.duration, *(config.get(part) for part in parts)])
@@ -91,7 +115,9 @@ def test_a_study_says_what_it_is(name, scale):
 def test_runs_have_safe_names_and_seeds(name, scale):
     found = build(name, scale).runs
     names = [run.name for run in found]
-    assert len({name.lower() for name in names}) == len(names), "a file system may not tell upper from lower case"
+    assert len({name.lower() for name in names}) == len(names), (
+        "a file system may not tell upper from lower case"
+    )
     for run in found:
         assert re.fullmatch(r"\w[\w.+=-]{0,149}", run.name), run.name
         assert run.row
@@ -112,7 +138,9 @@ def test_recipes_take_the_changes(name, scale):
         data = DATA_SETS[config.data.name]
         build_once(config, images_in(data.train, data.sizes))
         side = data.shape[0]
-        assert config.data.image_size or side, f"{run.name}: the images of {data.name} differ in size"
+        assert config.data.image_size or side, (
+            f"{run.name}: the images of {data.name} differ in size"
+        )
         if scale == "desk":
             assert config.data.name in INSTALLED or name == "diet_medmnist"
             assert config.devices == 1
@@ -137,7 +165,9 @@ def test_judgements_can_be_made(name, scale):
             continue
         for run in trainings(name, scale):
             data = DATA_SETS[resolve(run).data.name]
-            assert n <= images_in(data.train, data.sizes), f"{data.name} has fewer images than n of LiDAR"
+            assert n <= images_in(data.train, data.sizes), (
+                f"{data.name} has fewer images than n of LiDAR"
+            )
     assert study.target in study.judgements[0].probe
     assert not study.judgements[0].probe_data
 
@@ -170,11 +200,22 @@ IDEST = {
     lidar_ijepa: {
         "optimizer.learning_rate": {4e-5, 8e-5, 9e-5, 1e-4, 1.25e-4, 2e-4, 3e-4},
         "masks.target_scale": {(0.15, 0.2), (0.075, 0.2), (0.1, 0.2), (0.125, 0.2), (0.2, 0.25)},
-        "masks.context_scale": {(0.85, 1.0), (0.4, 1.0), (0.5, 1.0), (0.65, 1.0), (0.75, 1.0), (0.9, 1.0)},
+        "masks.context_scale": {
+            (0.85, 1.0),
+            (0.4, 1.0),
+            (0.5, 1.0),
+            (0.65, 1.0),
+            (0.75, 1.0),
+            (0.9, 1.0),
+        },
     },
 }
 BASES = {
-    lidar_vicreg: {"optimizer.learning_rate": 0.3, "optimizer.weight_decay": 1e-6, "method.covariance": 5.0},
+    lidar_vicreg: {
+        "optimizer.learning_rate": 0.3,
+        "optimizer.weight_decay": 1e-6,
+        "method.covariance": 5.0,
+    },
     lidar_dino: {
         "optimizer.learning_rate": 2e-3,
         "method.student_temperature": 0.07,
@@ -191,21 +232,34 @@ BASES = {
 @pytest.mark.parametrize("module", IDEST, ids=lambda module: module.__name__.rsplit(".", 1)[1])
 def test_the_papers_grids_are_those_of_idest(module):
     base, axes = BASES[module], IDEST[module]
-    wanted = {tuple((base | {axis: value}).items()) for axis, values in axes.items() for value in values}
+    wanted = {
+        tuple((base | {axis: value}).items()) for axis, values in axes.items() for value in values
+    }
     wanted.add(tuple(base.items()))
-    found = [tuple((field, run.changes[field]) for field in base) for run in module.get_study("paper").runs]
+    found = [
+        tuple((field, run.changes[field]) for field in base)
+        for run in module.get_study("paper").runs
+    ]
     assert len(found) == len(wanted)
     assert set(found) == wanted
 
 
 def test_the_settings_of_idest_are_those_of_its_paper():
     vicreg, dino, ijepa = (resolve(module.get_study("paper").runs[0]) for module in IDEST)
-    assert (vicreg.model.variant, vicreg.duration, vicreg.batch_size) == ("resnet50", "100 epochs", 2048)
+    assert (vicreg.model.variant, vicreg.duration, vicreg.batch_size) == (
+        "resnet50",
+        "100 epochs",
+        2048,
+    )
     assert (vicreg.optimizer.name, vicreg.method.projector) == ("lars", (8192, 8192, 2048))
     assert (vicreg.method.invariance, vicreg.method.variance) == (25.0, 25.0)
     assert (dino.model.variant, dino.duration, dino.batch_size) == ("vit_small", "100 epochs", 2048)
     assert (dino.method.projector[:2], dino.method.prototypes) == ((8192, 8192), 32768)
-    assert (ijepa.model.variant, ijepa.duration, ijepa.batch_size) == ("vit_base", "300 epochs", 4096)
+    assert (ijepa.model.variant, ijepa.duration, ijepa.batch_size) == (
+        "vit_base",
+        "300 epochs",
+        4096,
+    )
     assert (ijepa.optimizer.weight_decay, ijepa.optimizer.weight_decay_end) == (0.04, 0.4)
 
 
@@ -216,7 +270,9 @@ def test_methods_are_compared_at_equal_encoder_passes():
         assert config.method.name == Path(run.recipe).stem
         views = 1 if config.method.name in ("diet", "sdiet") else 2
         passes = views * int(config.duration.split()[0])
-        assert passes == {"mnist5k": 30, "digits": 40, "imagenet100": 800}.get(config.data.name, 2000)
+        assert passes == {"mnist5k": 30, "digits": 40, "imagenet100": 800}.get(
+            config.data.name, 2000
+        )
     assert {run.row for run in desk} == {"DIET", "s-DIET", "SimCLR", "MoCo v2", "VICReg"}
 
 
@@ -224,19 +280,28 @@ def test_at_the_scale_of_the_paper_s_diet_differs_from_diet_in_its_head_alone():
     found = {run.name: flat(resolve(run).to_dict()) for run in diet_small.get_study("paper").runs}
     for data in ("cifar10", "cifar100", "tiny_imagenet", "imagenet100"):
         diet, sdiet = (found[f"{data}-{method}-seed=0"] for method in ("diet", "sdiet"))
-        differing = {field for field in diet.keys() | sdiet.keys() if diet.get(field) != sdiet.get(field)}
+        differing = {
+            field for field in diet.keys() | sdiet.keys() if diet.get(field) != sdiet.get(field)
+        }
         assert {field for field in differing if not field.startswith("method.")} == set(), data
         for method in ("simclr", "moco", "vicreg"):
             same = found[f"{data}-{method}-diet_view-seed=0"]
             own = found[f"{data}-{method}-seed=0"]
-            views = [{k: v for k, v in fields.items() if k.startswith("views.")} for fields in (diet, same, own)]
+            views = [
+                {k: v for k, v in fields.items() if k.startswith("views.")}
+                for fields in (diet, same, own)
+            ]
             assert views[0] == views[1] != views[2]
 
 
 def test_a_random_search_stays_within_its_ranges_and_can_be_drawn_again():
     ranges = {"a": (1e-4, 10.0), "b": (0.05, 1.0)}
     drawn = lidar_random_search.draw(ranges, 200)
-    assert drawn[:12] == lidar_random_search.draw(ranges, 12) != lidar_random_search.draw(ranges, 12, seed=1)
+    assert (
+        drawn[:12]
+        == lidar_random_search.draw(ranges, 12)
+        != lidar_random_search.draw(ranges, 12, seed=1)
+    )
     for field, (low, high) in ranges.items():
         values = [variant[field] for variant in drawn]
         assert low <= min(values)
@@ -257,7 +322,9 @@ def test_the_theory_has_every_published_setting_once():
         setting = (config.instances, config.dim, config.classes, config.kappa, config.conditional)
         found.append((setting, config.rows + " labels" * config.labels))
         assert identifiability.published(config)
-    published = [(setting, rows) for setting, scores in identifiability.PUBLISHED.items() for rows in scores]
+    published = [
+        (setting, rows) for setting, scores in identifiability.PUBLISHED.items() for rows in scores
+    ]
     assert sorted(found) == sorted(published)
     for run in (*study.runs, *diet_theory.get_study("desk").runs):
         source = Path(run.program.replace(".", "/") + ".py").read_text()
@@ -276,6 +343,14 @@ def test_published_numbers_name_their_source_and_stand_once():
 def test_a_sweep_changes_one_field_at_a_time():
     variants = sweep({"a": 1, "b": 2}, {"a": (1, 3), "b": (4,)})
     assert variants == [{"a": 1, "b": 2}, {"a": 3, "b": 2}, {"a": 1, "b": 4}]
-    found = runs("configs/mnist5k/diet.py", {"masks.scale": (0.1, 0.2)}, fixed={"devices": 1}, seeds=2, row="DIET")
-    assert [run.name for run in found] == [f"mnist5k-diet-scale=0.1_0.2-seed={seed}" for seed in (0, 1)]
+    found = runs(
+        "configs/mnist5k/diet.py",
+        {"masks.scale": (0.1, 0.2)},
+        fixed={"devices": 1},
+        seeds=2,
+        row="DIET",
+    )
+    assert [run.name for run in found] == [
+        f"mnist5k-diet-scale=0.1_0.2-seed={seed}" for seed in (0, 1)
+    ]
     assert found[1].changes == {"devices": 1, "masks.scale": (0.1, 0.2), "seed": 1}

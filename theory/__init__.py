@@ -1,1 +1,3 @@
-"""DIET's theory as checks that run: spectral equivalence, which feature is learnt first, and identifiability."""
+"""DIET's theory as checks that run: spectral equivalence, which feature is learnt first, and
+identifiability.
+"""

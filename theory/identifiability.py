@@ -1,16 +1,17 @@
-"""Does DIET recover the latents of its data? Reizinger et al., "Cross-Entropy Is All You Need To Invert the Data
-Generating Process", arXiv 2410.21869: theorem 1 and the simulation beside it.
+"""Does DIET recover the latents of its data? Reizinger et al., "Cross-Entropy Is All You Need To
+Invert the Data Generating Process", arXiv 2410.21869: theorem 1 and the simulation beside it.
 
     python -m theory.identifiability --config=configs/theory/vmf.py [--config.kappa=50 --config.rows=unit ...]
 
-A class c is a unit vector v_c, instance i belongs to class C(i), and a view of it is x = g(z) with an injective g and
+A class c is a unit vector v_c, instance i belongs to class C(i), and a view of it is x = g(z) with
+an injective g and
 
     z ~ vMF(v_C(i), kappa),     p(z) ~ exp(kappa <v_C(i), z>)
 
-At DIET's optimum softmax(W f(x)) is the posterior of i, so <w_i - w_k, f(g(z))> = kappa <v_C(i) - v_C(k), z>: with
-enough classes h = f o g is linear in z and w_i is affine in v_C(i). With unit rows, h is kappa times a rotation.
-So the scores are R2 of linear regressions, of z on h(z) and of v_C(i) on w_i; 100 % is identification.
-"""
+At DIET's optimum softmax(W f(x)) is the posterior of i, so <w_i - w_k, f(g(z))> = kappa <v_C(i) -
+v_C(k), z>: with enough classes h = f o g is linear in z and w_i is affine in v_C(i). With unit
+rows, h is kappa times a rotation. So the scores are R2 of linear regressions, of z on h(z) and of
+v_C(i) on w_i; 100 % is identification."""
 
 import math
 import time
@@ -36,19 +37,56 @@ HIDDEN = (10, 50, 50, 50, 50, 10)  # widths of the encoder, in units of the late
 SCORED = 4096  # latents to fit a regression on, and as many others to judge it by
 PARAMS, TRAIN, SCORE = range(3)  # streams of random numbers under one seed
 
-# R2 of z and of v in percent, means of 5 seeds, from the tables of arXiv 2410.21869; supervised rows were not scored.
-# The rotation errors there are 0.00 to 0.03, and 0.30 at kappa = 50. Keys: instances, dim, classes, kappa, conditional.
+# R2 of z and of v in percent, means of 5 seeds, from the tables of arXiv 2410.21869; supervised
+# rows were not scored. The rotation errors there are 0.00 to 0.03, and 0.30 at kappa = 50. Keys:
+# instances, dim, classes, kappa, conditional.
 PUBLISHED: dict[tuple[int, int, int, float, str], dict[str, tuple[float, ...]]] = {
-    (1_000, 5, 100, 10.0, "vmf"): {"unit": (98.6, 99.9), "free": (99.0, 99.9), "free labels": (99.8,)},
+    (1_000, 5, 100, 10.0, "vmf"): {
+        "unit": (98.6, 99.9),
+        "free": (99.0, 99.9),
+        "free labels": (99.8,),
+    },
     (100_000, 5, 100, 10.0, "vmf"): {"unit": (98.2, 99.5), "free": (99.7, 99.8)},
-    (1_000, 10, 100, 10.0, "vmf"): {"unit": (92.5, 99.6), "free": (93.0, 99.6), "free labels": (97.2,)},
-    (1_000, 20, 100, 10.0, "vmf"): {"unit": (70.8, 97.1), "free": (81.9, 99.7), "free labels": (82.1,)},
-    (1_000, 5, 10, 10.0, "vmf"): {"unit": (88.6, 85.7), "free": (90.0, 99.0), "free labels": (97.5,)},
-    (1_000, 5, 1_000, 10.0, "vmf"): {"unit": (99.3, 99.9), "free": (99.2, 99.9), "free labels": (99.8,)},
-    (1_000, 5, 100, 5.0, "vmf"): {"unit": (98.6, 99.9), "free": (99.0, 99.8), "free labels": (99.7,)},
-    (1_000, 5, 100, 50.0, "vmf"): {"unit": (45.0, 49.7), "free": (72.5, 75.5), "free labels": (65.5,)},
-    (1_000, 5, 100, 10.0, "laplace"): {"unit": (85.2, 99.7), "free": (85.4, 99.5), "free labels": (85.4,)},
-    (1_000, 5, 100, 10.0, "normal"): {"unit": (98.7, 99.8), "free": (98.6, 99.6), "free labels": (99.6,)},
+    (1_000, 10, 100, 10.0, "vmf"): {
+        "unit": (92.5, 99.6),
+        "free": (93.0, 99.6),
+        "free labels": (97.2,),
+    },
+    (1_000, 20, 100, 10.0, "vmf"): {
+        "unit": (70.8, 97.1),
+        "free": (81.9, 99.7),
+        "free labels": (82.1,),
+    },
+    (1_000, 5, 10, 10.0, "vmf"): {
+        "unit": (88.6, 85.7),
+        "free": (90.0, 99.0),
+        "free labels": (97.5,),
+    },
+    (1_000, 5, 1_000, 10.0, "vmf"): {
+        "unit": (99.3, 99.9),
+        "free": (99.2, 99.9),
+        "free labels": (99.8,),
+    },
+    (1_000, 5, 100, 5.0, "vmf"): {
+        "unit": (98.6, 99.9),
+        "free": (99.0, 99.8),
+        "free labels": (99.7,),
+    },
+    (1_000, 5, 100, 50.0, "vmf"): {
+        "unit": (45.0, 49.7),
+        "free": (72.5, 75.5),
+        "free labels": (65.5,),
+    },
+    (1_000, 5, 100, 10.0, "laplace"): {
+        "unit": (85.2, 99.7),
+        "free": (85.4, 99.5),
+        "free labels": (85.4,),
+    },
+    (1_000, 5, 100, 10.0, "normal"): {
+        "unit": (98.7, 99.8),
+        "free": (98.6, 99.6),
+        "free labels": (99.6,),
+    },
 }
 
 
@@ -67,7 +105,9 @@ def stream(config: ConfigDict, purpose: int) -> Array:
 
 
 def init_params(config: ConfigDict) -> tuple[Tree, Tree]:
-    """Encoder and head with torch's default initialisation U(+-1/sqrt(inputs)), and running statistics."""
+    """Encoder and head with torch's default initialisation U(+-1/sqrt(inputs)), and running
+    statistics.
+    """
     widths = [config.dim, *(config.dim * width for width in HIDDEN), config.dim]
     keys = iter(random.split(stream(config, PARAMS), len(widths) + 1))
 
@@ -86,7 +126,9 @@ def init_params(config: ConfigDict) -> tuple[Tree, Tree]:
 
 
 def encode(params: Tree, stats: Tree, images: Array, *, train: bool) -> tuple[Array, Tree]:
-    """f: features [n, d] of images [n, d], and the running statistics, updated when training (torch's BatchNorm)."""
+    """f: features [n, d] of images [n, d], and the running statistics, updated when training
+    (torch's BatchNorm).
+    """
     x, updated, n = images, [], len(images)
     for layer, (mean, variance) in zip(params["hidden"], stats, strict=True):
         x = x @ layer["weight"]
@@ -100,11 +142,17 @@ def encode(params: Tree, stats: Tree, images: Array, *, train: bool) -> tuple[Ar
 
 
 def train_step(config: ConfigDict, world: World, state: State, _: None) -> tuple[State, Array]:
-    """One step of Adam on a fresh batch, which the seed and the step's number determine; and the loss."""
-    index, latents = draw(random.fold_in(stream(config, TRAIN), state.step), config, world, config.batch_size)
+    """One step of Adam on a fresh batch, which the seed and the step's number determine; and the
+    loss.
+    """
+    index, latents = draw(
+        random.fold_in(stream(config, TRAIN), state.step), config, world, config.batch_size
+    )
     target = index % config.classes if config.labels else index
     params = state.params
-    if config.rows == "unit":  # overwritten before the step, as published: the gradient is not projected
+    if (
+        config.rows == "unit"
+    ):  # overwritten before the step, as published: the gradient is not projected
         params = params | {"head": unit_rows(params["head"])}
 
     def loss(params: Tree) -> tuple[Array, Tree]:
@@ -117,23 +165,30 @@ def train_step(config: ConfigDict, world: World, state: State, _: None) -> tuple
 
 
 def train(config: ConfigDict, world: World) -> Iterator[tuple[State, float]]:
-    """Yield the state and the mean loss: untrained, then every `report_every` steps, and at the end.
+    """Yield the state and the mean loss: untrained, then every `report_every` steps, and at the
+    end.
 
     Raises ValueError when the loss is not finite.
     """
     params, stats = init_params(config)
-    state = State(jnp.zeros((), jnp.int32), params, stats, optax.adam(config.learning_rate).init(params))
+    state = State(
+        jnp.zeros((), jnp.int32), params, stats, optax.adam(config.learning_rate).init(params)
+    )
     step = partial(train_step, config, world)
     scan = jax.jit(lambda state, length: jax.lax.scan(step, state, None, length), static_argnums=1)
     yield state, math.nan
     for done in range(0, config.steps, config.report_every):
         state, losses = scan(state, min(config.report_every, config.steps - done))
         if not math.isfinite(loss := float(losses.mean())):
-            raise ValueError(f"The loss is {loss} within {int(state.step)} steps. Lower --config.learning_rate.")
+            raise ValueError(
+                f"The loss is {loss} within {int(state.step)} steps. Lower --config.learning_rate."
+            )
         yield state, loss
 
 
-def regress(inputs: np.ndarray, targets: np.ndarray, *, intercept: bool) -> tuple[float, np.ndarray]:
+def regress(
+    inputs: np.ndarray, targets: np.ndarray, *, intercept: bool
+) -> tuple[float, np.ndarray]:
     """R2 in percent of a linear regression of targets [n, k] on inputs [n, d], and its map [d, k].
 
     Fit on the first half of the rows, judged by the second, averaged over the k targets.
@@ -148,11 +203,12 @@ def regress(inputs: np.ndarray, targets: np.ndarray, *, intercept: bool) -> tupl
 
 
 def score(config: ConfigDict, world: World, state: State, latents: Array) -> dict[str, float]:
-    """R2 of z, from latents [n, d], and of v; with unit rows also how far both maps are from rotations.
+    """R2 of z, from latents [n, d], and of v; with unit rows also how far both maps are from
+    rotations.
 
-    As in the paper's code, BatchNorm uses its running statistics; with unit rows, where the theorem says rotation, the
-    regression has no intercept, and the error is the mean distance of the map's singular values from 1 / kappa for z
-    and from 1 for v; supervised rows are not scored.
+    As in the paper's code, BatchNorm uses its running statistics; with unit rows, where the theorem
+    says rotation, the regression has no intercept, and the error is the mean distance of the map's
+    singular values from 1 / kappa for z and from 1 for v; supervised rows are not scored.
     """
     features, _ = encode(state.params, state.stats, generate(world.layers, latents), train=False)
     unit, head = config.rows == "unit", state.params["head"]
@@ -162,10 +218,14 @@ def score(config: ConfigDict, world: World, state: State, latents: Array) -> dic
         pairs["v"] = (rows, world.classes[jnp.arange(len(rows)) % config.classes], 1.0)
     scores = {}
     for name, (inputs, targets, length) in pairs.items():
-        r2, solution = regress(np.asarray(inputs, np.float64), np.asarray(targets, np.float64), intercept=not unit)
+        r2, solution = regress(
+            np.asarray(inputs, np.float64), np.asarray(targets, np.float64), intercept=not unit
+        )
         scores[f"{name} R2 %"] = r2
         if unit:
-            scores[f"{name} rotation error"] = float(np.abs(np.linalg.svd(solution, compute_uv=False) - length).mean())
+            scores[f"{name} rotation error"] = float(
+                np.abs(np.linalg.svd(solution, compute_uv=False) - length).mean()
+            )
     return scores
 
 
@@ -176,11 +236,16 @@ def check(config: ConfigDict) -> None:
         "classes": (config.classes >= 2, "2 or more", 100),
         "instances": (
             config.instances >= max(config.classes, 2 * config.dim + 4),
-            f"at least one for each of the {config.classes} classes, and {2 * config.dim + 4} for the regression",
+            f"at least one for each of the {config.classes} classes, and {2 * config.dim + 4} for "
+            "the regression",
             1000,
         ),
         "kappa": (0 < config.kappa < math.inf, "a number above 0", 10),
-        "conditional": (config.conditional in ("vmf", "laplace", "normal"), "vmf, laplace or normal", "vmf"),
+        "conditional": (
+            config.conditional in ("vmf", "laplace", "normal"),
+            "vmf, laplace or normal",
+            "vmf",
+        ),
         "rows": (config.rows in ("free", "unit"), "free or unit", "free"),
         "steps": (config.steps >= 0, "0 or more", 50000),
         "batch_size": (config.batch_size >= 2, "2 or more", 1024),
@@ -190,7 +255,8 @@ def check(config: ConfigDict) -> None:
     for name, (fine, allowed, example) in rules.items():
         if not fine:
             raise ValueError(
-                f"config.{name} is {config[name]!r}; it takes {allowed}, for example --config.{name}={example}"
+                f"config.{name} is {config[name]!r}; it takes {allowed}, for example "
+                f"--config.{name}={example}"
             )
 
 
@@ -202,13 +268,17 @@ def published(config: ConfigDict) -> dict[str, float]:
 
 
 def main(flag: Any) -> int:
-    """Train, with a line of progress every `report_every` steps, and print the scores beside the published ones."""
+    """Train, with a line of progress every `report_every` steps, and print the scores beside the
+    published ones.
+    """
     config, _ = command.read_config(flag, "configs/theory/vmf.py")
     check(config)
     command.cache_compilations()
     world = make_world(config)
     _, latents = draw(stream(config, SCORE), config, world, 2 * SCORED)
-    raw, _ = regress(np.asarray(generate(world.layers, latents)), np.asarray(latents), intercept=True)
+    raw, _ = regress(
+        np.asarray(generate(world.layers, latents)), np.asarray(latents), intercept=True
+    )
     print(f"the images themselves: z R2 % {raw:.1f}")
     done, scores, started = 0, {}, 0.0
     try:
@@ -226,8 +296,12 @@ def main(flag: Any) -> int:
     return 0 if done == config.steps else 130
 
 
-def progress(config: ConfigDict, done: int, loss: float, scores: dict[str, float], seconds: float) -> str:
-    """One line such as: step   500/50000  loss 5.842  z R2 % 80.25  v R2 % 66.03  23 ms/step  19 min left."""
+def progress(
+    config: ConfigDict, done: int, loss: float, scores: dict[str, float], seconds: float
+) -> str:
+    """One line such as: step   500/50000  loss 5.842  z R2 % 80.25  v R2 % 66.03  23 ms/step  19
+    min left.
+    """
     words = [f"step {done:{len(str(config.steps))}}/{config.steps}"]
     words += [f"loss {loss:.3f}"] if done else ["untrained"]
     words += [f"{name} {value:.2f}" for name, value in scores.items()]
@@ -238,5 +312,7 @@ def progress(config: ConfigDict, done: int, loss: float, scores: dict[str, float
 
 
 if __name__ == "__main__":
-    CONFIG = config_flags.DEFINE_config_file("config", None, "The setting, a file such as configs/theory/vmf.py.")
+    CONFIG = config_flags.DEFINE_config_file(
+        "config", None, "The setting, a file such as configs/theory/vmf.py."
+    )
     command.run(lambda: main(CONFIG))

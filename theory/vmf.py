@@ -1,11 +1,13 @@
-"""A world whose latents are known: von Mises-Fisher clusters on a sphere, seen through an injective network.
+"""A world whose latents are known: von Mises-Fisher clusters on a sphere, seen through an injective
+network.
 
-A class c is a unit vector v_c, instance i belongs to class C(i) = i mod |C|, and a view of instance i is x = g(z) with
+A class c is a unit vector v_c, instance i belongs to class C(i) = i mod |C|, and a view of instance
+i is x = g(z) with
 
     z ~ vMF(v_C(i), kappa),     p(z) ~ exp(kappa <v_C(i), z>)
 
-What varies within a class is what augmentation varies. The simulation of Reizinger et al., arXiv 2410.21869, as their
-code klindtlab/csi has it.
+What varies within a class is what augmentation varies. The simulation of Reizinger et al., arXiv
+2410.21869, as their code klindtlab/csi has it.
 """
 
 import math
@@ -21,7 +23,9 @@ Array = jax.Array
 
 
 class World(NamedTuple):
-    """What generates the data: class vectors [C, d] of length 1, and the generator's layers [4, d, d]."""
+    """What generates the data: class vectors [C, d] of length 1, and the generator's layers [4, d,
+    d].
+    """
 
     classes: Array
     layers: Array
@@ -35,9 +39,9 @@ def unit_rows(rows: Array) -> Array:
 def sample_vmf(key: Array, directions: Array, kappa: float) -> Array:
     """One exact draw from vMF(v, kappa) for each unit row v of directions [n, d] (Wood 1994).
 
-    Wood proposes the cosine with v by a fractional-linear map of a Beta variable, and joins it to a uniform tangent.
-    Together these two are one map of a uniform u on the sphere: the Moebius map that moves it towards v.
-    """
+    Wood proposes the cosine with v by a fractional-linear map of a Beta variable, and joins it to a
+    uniform tangent. Together these two are one map of a uniform u on the sphere: the Moebius map
+    that moves it towards v."""
     m = directions.shape[1] - 1
     b = m / (2 * kappa + math.sqrt(4 * kappa**2 + m**2))  # his b, written without cancellation
     pole = (1 - b) / (1 + b)
@@ -49,7 +53,9 @@ def sample_vmf(key: Array, directions: Array, kappa: float) -> Array:
         cosine = jnp.sum(u * directions, axis=1, keepdims=True)
         stretch = 1 + pole * cosine
         moved_cosine = (cosine + pole) / stretch
-        moved = moved_cosine * directions + math.sqrt(1 - pole**2) / stretch * (u - cosine * directions)
+        moved = moved_cosine * directions + math.sqrt(1 - pole**2) / stretch * (
+            u - cosine * directions
+        )
         log_ratio = kappa * (moved_cosine - pole) - m * jnp.log(stretch)
         accepted = jnp.log(random.uniform(accept_key, cosine.shape)) <= log_ratio
         return key, jnp.where(missing & accepted, moved, latents), missing & ~accepted
@@ -70,8 +76,9 @@ def draw(key: Array, config: ConfigDict, world: World, count: int) -> tuple[Arra
 
 
 def make_world(config: ConfigDict) -> World:
-    """Classes uniform on the sphere; a generator of layers with unit columns, uniform before, that are nearly
-    orthogonal: drawn until the condition number is at most the smallest of 25,000 other draws."""
+    """Classes uniform on the sphere; a generator of layers with unit columns, uniform before, that
+    are nearly orthogonal: drawn until the condition number is at most the smallest of 25,000 other
+    draws."""
     rng = np.random.default_rng(config.seed)
 
     def candidates() -> tuple[np.ndarray, np.ndarray]:

@@ -2,25 +2,25 @@
 
 python train.py --config=configs/cifar10/simclr.py
 
-solo-learn's README: 90.74 %, of a classifier trained alongside; not run here. Theirs computes in float16, and its batch
-norm sees each view by itself.
+solo-learn's README: 90.74 %, of a classifier trained alongside; not run here. Theirs computes in
+float16, and its batch norm sees each view by itself.
 """
 
 from ml_collections import ConfigDict
 
-from configs import common, crops, methods
+from configs import augmentations, base, methods
 
 
 def get_config() -> ConfigDict:
     """The recipe."""
-    config = common.get_config()
+    config = base.get_config()
     config.duration = "1000 epochs"
     config.batch_size = 256
     config.data.name = "cifar10"
     config.model.variant = "resnet18"
     config.model.stem_padding = 2
     config.method = methods.simclr(temperature=0.2, projector=(2048, 256), projector_norm=False)
-    config.views = crops.solo(32, "symmetric", *crops.CIFAR10)
+    config.views = augmentations.solo(32, "symmetric", *augmentations.CIFAR10)
     config.optimizer.name = "larc"
     config.optimizer.learning_rate = 0.4
     config.optimizer.reference_batch = 256

@@ -2,13 +2,13 @@
 
 python train.py --config=configs/cifar10/vicreg.py
 
-solo-learn's README: 92.07 %, of a classifier trained alongside; not run here. Theirs computes in float16, and the
-expander's last layer has a bias.
+solo-learn's README: 92.07 %, of a classifier trained alongside; not run here. Theirs computes in
+float16, and the expander's last layer has a bias.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops, methods
+from configs import augmentations, methods
 from configs.cifar10 import simclr
 
 
@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     """SimCLR's recipe with another method, augmentation and rate."""
     config = simclr.get_config()
     config.method = methods.vicreg(halve_variance=False, projector=(2048, 2048, 2048))
-    config.views = crops.solo(32, "vicreg", *crops.CIFAR10)
+    config.views = augmentations.solo(32, "vicreg", *augmentations.CIFAR10)
     config.optimizer.learning_rate = 0.3
     config.optimizer.warmup_start = 3e-5 / 0.3
     return config

@@ -2,13 +2,13 @@
 
 python train.py --config=configs/cifar100/dino.py
 
-solo-learn's README: 66.76 %, of a classifier trained alongside; not run here. Settings and differences:
-configs/cifar10/dino.py.
+solo-learn's README: 66.76 %, of a classifier trained alongside; not run here. Settings and
+differences: configs/cifar10/dino.py.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import dino
 
 
@@ -17,5 +17,5 @@ def get_config() -> ConfigDict:
     config = dino.get_config()
     config.data.name = "cifar100"
     for view in config.views.values():
-        view.mean, view.std = crops.CIFAR100
+        view.mean, view.std = augmentations.CIFAR100
     return config

@@ -7,7 +7,7 @@ Not published; settings and differences: configs/cifar10/ijepa.py.
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import ijepa
 
 
@@ -15,5 +15,5 @@ def get_config() -> ConfigDict:
     """CIFAR-10's recipe with other images."""
     config = ijepa.get_config()
     config.data.name = "cifar100"
-    config.views.crop.mean, config.views.crop.std = crops.CIFAR100
+    config.views.crop.mean, config.views.crop.std = augmentations.CIFAR100
     return config

@@ -2,13 +2,13 @@
 
 python train.py --config=configs/cifar100/moco.py
 
-solo-learn's README: 69.89 %, of a classifier trained alongside; not run here. Settings and differences:
-configs/cifar10/moco.py.
+solo-learn's README: 69.89 %, of a classifier trained alongside; not run here. Settings and
+differences: configs/cifar10/moco.py.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import moco
 
 
@@ -17,5 +17,5 @@ def get_config() -> ConfigDict:
     config = moco.get_config()
     config.data.name = "cifar100"
     for view in config.views.values():
-        view.mean, view.std = crops.CIFAR100
+        view.mean, view.std = augmentations.CIFAR100
     return config

@@ -2,13 +2,13 @@
 
 python train.py --config=configs/cifar100/simclr.py
 
-solo-learn's README: 65.78 %, of a classifier trained alongside; not run here. Settings and differences:
-configs/cifar10/simclr.py.
+solo-learn's README: 65.78 %, of a classifier trained alongside; not run here. Settings and
+differences: configs/cifar10/simclr.py.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import simclr
 
 
@@ -17,5 +17,5 @@ def get_config() -> ConfigDict:
     config = simclr.get_config()
     config.data.name = "cifar100"
     for view in config.views.values():
-        view.mean, view.std = crops.CIFAR100
+        view.mean, view.std = augmentations.CIFAR100
     return config

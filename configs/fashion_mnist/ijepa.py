@@ -2,13 +2,13 @@
 
 python train.py --config=configs/fashion_mnist/ijepa.py
 
-Where the images come from: configs/fashion_mnist/simclr.py. Not tuned. What a healthy curve looks like:
-configs/mnist5k/ijepa.py.
+Where the images come from: configs/fashion_mnist/simclr.py. Not tuned. What a healthy curve looks
+like: configs/mnist5k/ijepa.py.
 """
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import base
 from configs.fashion_mnist.simclr import on_fashion
 from configs.mnist5k import ijepa
 
@@ -17,6 +17,6 @@ def get_config() -> ConfigDict:
     """mnist5k's recipe on more images, with smaller patches and the published masks."""
     config = on_fashion(ijepa.get_config())
     config.model.patch = 4
-    config.views = ConfigDict({"crop": common.crop(28, area=(0.5, 1.0), mean=(0.286,), std=(0.353,))})
-    config.masks = common.multi_block(min_keep=6)
+    config.views = ConfigDict({"crop": base.crop(28, area=(0.5, 1.0), mean=(0.286,), std=(0.353,))})
+    config.masks = base.multi_block(min_keep=6)
     return config

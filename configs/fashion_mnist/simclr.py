@@ -2,13 +2,13 @@
 
 python train.py --config=configs/fashion_mnist/simclr.py
 
-The images come from Debian's package dataset-fashion-mnist, or from the four files of the data set's authors; without
-either, a run says where to put them. Some six minutes on 2 quiet CPU cores, by the pace of SwAV's first 60 steps.
-"""
+The images come from Debian's package dataset-fashion-mnist, or from the four files of the data
+set's authors; without either, a run says where to put them. Some six minutes on 2 quiet CPU cores,
+by the pace of SwAV's first 60 steps."""
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import base
 from configs.mnist5k import simclr
 
 
@@ -22,6 +22,6 @@ def on_fashion(config: ConfigDict) -> ConfigDict:
     config.data.name = "fashion_mnist"
     config.duration = "5 epochs"
     config.optimizer.warmup = "5%"
-    config.views.crop = common.crop(14, area=(0.3, 1.0), flip=0.5, blur=0.5, blur_sigma=(0.1, 1.0))
+    config.views.crop = base.crop(14, area=(0.3, 1.0), flip=0.5, blur=0.5, blur_sigma=(0.1, 1.0))
     config.log.every = "5%"
     return config

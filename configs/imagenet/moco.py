@@ -2,25 +2,24 @@
 
 python train.py --config=configs/imagenet/moco.py
 
-Their README: 67.5 +- 0.1 % linear over 5 runs, 71.1 after 800 epochs; not run here. Crops are cut from stored squares
-of 256 pixels (252 GB on disk), theirs from the whole images.
-"""
+Their README: 67.5 +- 0.1 % linear over 5 runs, 71.1 after 800 epochs; not run here. Crops are cut
+from stored squares of 256 pixels (252 GB on disk), theirs from the whole images."""
 
 from ml_collections import ConfigDict
 
-from configs import common, crops, methods
+from configs import augmentations, base, methods
 
 
 def get_config() -> ConfigDict:
     """The recipe."""
-    config = common.get_config()
+    config = base.get_config()
     config.duration = "200 epochs"
     config.batch_size = 256
     config.data.name = "imagenet2012"
     config.data.image_size = 256
     config.model.update(variant="resnet50", stem="imagenet")
     config.method = methods.moco(bn_group=32)  # 256 images on 8 GPUs
-    config.views = crops.moco(224)
+    config.views = augmentations.moco(224)
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.03
     config.optimizer.schedule = "epochs"

@@ -1,15 +1,17 @@
-"""Barlow Twins on ImageNet-100 with a ResNet-18, after solo-learn (scripts/pretrain/imagenet-100/barlow.yaml).
+"""Barlow Twins on ImageNet-100 with a ResNet-18, after solo-learn
+(scripts/pretrain/imagenet-100/barlow.yaml).
 
 python train.py --config=configs/imagenet100/barlow_twins.py
 
-TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. solo-learn's README: 80.16 %
-linear; not run here. Differences are those of configs/cifar10/barlow_twins.py, and crops are cut from stored squares of
-256 pixels, theirs from the whole images.
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH.
+solo-learn's README: 80.16 % linear; not run here. Differences are those of
+configs/cifar10/barlow_twins.py, and crops are cut from stored squares of 256 pixels, theirs from
+the whole images.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import barlow_twins
 
 
@@ -19,5 +21,5 @@ def get_config() -> ConfigDict:
     config.duration = "400 epochs"
     config.data.update(name="imagenet100", image_size=256)
     config.model.update(stem="imagenet", stem_padding=1)
-    config.views = crops.vicreg(224)
+    config.views = augmentations.vicreg(224)
     return config

@@ -2,9 +2,9 @@
 
 python train.py --config=configs/imagenet100/data2vec.py
 
-TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. Not published; settings are
-those of configs/imagenet/data2vec.py with a smaller network and batch, the rate scaled with the batch; not run here.
-"""
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. Not
+published; settings are those of configs/imagenet/data2vec.py with a smaller network and batch, the
+rate scaled with the batch; not run here."""
 
 from ml_collections import ConfigDict
 

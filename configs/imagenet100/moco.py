@@ -1,15 +1,16 @@
-"""MoCo v2+ on ImageNet-100 with a ResNet-18, after solo-learn (scripts/pretrain/imagenet-100/mocov2plus.yaml).
+"""MoCo v2+ on ImageNet-100 with a ResNet-18, after solo-learn
+(scripts/pretrain/imagenet-100/mocov2plus.yaml).
 
 python train.py --config=configs/imagenet100/moco.py
 
-TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. solo-learn's README: 79.28 %
-linear; not run here. Differences are those of configs/cifar10/moco.py, and crops are cut from stored squares of 256
-pixels, theirs from the whole images.
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH.
+solo-learn's README: 79.28 % linear; not run here. Differences are those of configs/cifar10/moco.py,
+and crops are cut from stored squares of 256 pixels, theirs from the whole images.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import moco
 
 
@@ -20,5 +21,5 @@ def get_config() -> ConfigDict:
     config.data.update(name="imagenet100", image_size=256)
     config.model.update(stem="imagenet", stem_padding=1)
     config.method.update(queue=65536)
-    config.views = crops.solo(224, "weak", *crops.IMAGENET)
+    config.views = augmentations.solo(224, "weak", *augmentations.IMAGENET)
     return config

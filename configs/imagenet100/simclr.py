@@ -1,15 +1,16 @@
-"""SimCLR on ImageNet-100 with a ResNet-18, after solo-learn (scripts/pretrain/imagenet-100/simclr.yaml).
+"""SimCLR on ImageNet-100 with a ResNet-18, after solo-learn
+(scripts/pretrain/imagenet-100/simclr.yaml).
 
 python train.py --config=configs/imagenet100/simclr.py
 
-TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. solo-learn's README: 77.64
-%, of a classifier trained alongside; not run here. Differences are those of configs/cifar10/simclr.py, and crops are
-cut from stored squares of 256 pixels, theirs from the whole images.
-"""
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH.
+solo-learn's README: 77.64 %, of a classifier trained alongside; not run here. Differences are those
+of configs/cifar10/simclr.py, and crops are cut from stored squares of 256 pixels, theirs from the
+whole images."""
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import simclr
 
 
@@ -20,7 +21,7 @@ def get_config() -> ConfigDict:
     config.data.update(name="imagenet100", image_size=256)
     config.model.update(stem="imagenet", stem_padding=1)
     config.method.update(projector=(4096, 512))
-    config.views = crops.solo(224, "symmetric", *crops.IMAGENET)
+    config.views = augmentations.solo(224, "symmetric", *augmentations.IMAGENET)
     config.optimizer.learning_rate = 0.3
     config.optimizer.warmup_start = 3e-5 / 0.3
     return config

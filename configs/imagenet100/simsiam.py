@@ -1,16 +1,17 @@
-"""SimSiam on ImageNet-100 with a ResNet-18, after solo-learn (scripts/pretrain/imagenet-100/simsiam.yaml).
+"""SimSiam on ImageNet-100 with a ResNet-18, after solo-learn
+(scripts/pretrain/imagenet-100/simsiam.yaml).
 
 python train.py --config=configs/imagenet100/simsiam.py
 
-TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH. solo-learn's README: 78.72 %
-linear; not run here. Differences are those of configs/cifar10/simsiam.py, and crops are cut from stored squares of 256
-pixels, theirs from the whole images. In the file that we read the two views are Barlow Twins', not
-CIFAR's weak ones.
+TFDS has no ImageNet-100: give a folder with train and val, --config.data.name=folder:PATH.
+solo-learn's README: 78.72 % linear; not run here. Differences are those of
+configs/cifar10/simsiam.py, and crops are cut from stored squares of 256 pixels, theirs from the
+whole images. In the file that we read the two views are Barlow Twins', not CIFAR's weak ones.
 """
 
 from ml_collections import ConfigDict
 
-from configs import crops
+from configs import augmentations
 from configs.cifar10 import simsiam
 
 
@@ -20,5 +21,5 @@ def get_config() -> ConfigDict:
     config.duration = "400 epochs"
     config.data.update(name="imagenet100", image_size=256)
     config.model.update(stem="imagenet", stem_padding=1)
-    config.views = crops.vicreg(224)
+    config.views = augmentations.vicreg(224)
     return config

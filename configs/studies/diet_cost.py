@@ -1,11 +1,13 @@
-"""What do DIET's head and s-DIET's rows cost in time and memory, beside SimCLR? A few steps of each.
+"""What do DIET's head and s-DIET's rows cost in time and memory, beside SimCLR? A few steps of
+each.
 
 python reproduce.py --study=configs/studies/diet_cost.py
 python reproduce.py --study=configs/studies/diet_cost.py:paper
 
-From the s-DIET paper (TMLR 2025): hours of s-DIET and SimCLR on CIFAR, and that some method runs out of memory. We know
-none of its figures, and memory depends on the device: on ImageNet DIET's full head with AdamW takes 42 GB, without the
-logits and the network. One step of DIET encodes half as many images as one of SimCLR. Rows and steps are our choice.
+From the s-DIET paper (TMLR 2025): hours of s-DIET and SimCLR on CIFAR, and that some method runs
+out of memory. We know none of its figures, and memory depends on the device: on ImageNet DIET's
+full head with AdamW takes 42 GB, without the logits and the network. One step of DIET encodes half
+as many images as one of SimCLR. Rows and steps are our choice.
 
 Data: mnist5k, which is installed; `paper` takes cifar100 and imagenet2012.
 Cost: python reproduce.py --study=configs/studies/diet_cost.py --dry
@@ -14,7 +16,7 @@ Cost: python reproduce.py --study=configs/studies/diet_cost.py --dry
 from pathlib import Path
 
 from configs.studies import diet_small
-from configs.study import ONE_CORE, Changes, Judgement, Run, Study, check_scale
+from sslx.studies.study import ONE_CORE, Changes, Judgement, Run, Study, check_scale
 
 ROWS: dict[str, tuple[str, Changes]] = {  # the method, and what is changed
     "DIET": ("diet", {}),
@@ -23,7 +25,11 @@ ROWS: dict[str, tuple[str, Changes]] = {  # the method, and what is changed
     "s-DIET, rows on the host": ("sdiet", {"method.rows": "host"}),
     "SimCLR": ("simclr", {}),
 }
-SHORT: Changes = {"optimizer.warmup": "0 steps", "monitor.every": "0 steps", "checkpoint.every": "100%"}
+SHORT: Changes = {
+    "optimizer.warmup": "0 steps",
+    "monitor.every": "0 steps",
+    "checkpoint.every": "100%",
+}
 DESK: Changes = ONE_CORE | SHORT | {"duration": "200 steps", "log.every": "20 steps"}
 PAPER: Changes = SHORT | {"duration": "500 steps", "log.every": "50 steps"}
 RESNET50: Changes = {"model.variant": "resnet50", "model.zero_init_residual": True}
@@ -38,7 +44,9 @@ def get_study(scale: str = "desk") -> Study:
         large = diet_small.PAPER[-1]._replace(name="imagenet2012")
         found = _measure(diet_small.compare(diet_small.PAPER[1]), PAPER)
         found += _measure(diet_small.compare(large), PAPER | RESNET50)
-    judgement = Judgement(checkpoint="last", metrics=(), probe=("knn",))  # so few steps are not worth more
+    judgement = Judgement(
+        checkpoint="last", metrics=(), probe=("knn",)
+    )  # so few steps are not worth more
     return Study(tuple(found), ("cost",), judgements=(judgement,), target="knn")
 
 

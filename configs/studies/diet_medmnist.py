@@ -1,20 +1,21 @@
-"""Does DIET learn from medical images? DIET, s-DIET, SimCLR, MoCo v2 and VICReg on sets of MedMNIST v2.
+"""Does DIET learn from medical images? DIET, s-DIET, SimCLR, MoCo v2 and VICReg on sets of MedMNIST
+v2.
 
 python reproduce.py --study=configs/studies/diet_medmnist.py
 python reproduce.py --study=configs/studies/diet_medmnist.py:paper
 
-From the s-DIET paper (TMLR 2025): PathMNIST, DermaMNIST and BloodMNIST, a ResNet-18, DIET's augmentation for all, here
-beside each method's own. Our choice: images of 28 pixels (theirs are not known to us), the official splits (theirs for
-Derma and Blood look like all images, which are dermamnist_as_printed and bloodmnist_as_printed here), CIFAR's recipes
-and as many images encoded by every method. `desk` has BloodMNIST, a small ResNet, crops without colour of 14 pixels
-and 10 epochs of one view.
+From the s-DIET paper (TMLR 2025): PathMNIST, DermaMNIST and BloodMNIST, a ResNet-18, DIET's
+augmentation for all, here beside each method's own. Our choice: images of 28 pixels (theirs are not
+known to us), the official splits (theirs for Derma and Blood look like all images, which are
+dermamnist_as_printed and bloodmnist_as_printed here), CIFAR's recipes and as many images encoded by
+every method. `desk` has BloodMNIST, a small ResNet, crops without colour of 14 pixels and 10 epochs
+of one view.
 
-Data: for `desk` first python -m sslx.data.prepare bloodmnist, for `paper` also pathmnist and dermamnist.
-Cost: python reproduce.py --study=configs/studies/diet_medmnist.py --dry
-"""
+Data: for `desk` first python -m sslx.datasets.prepare bloodmnist, for `paper` also pathmnist and
+dermamnist. Cost: python reproduce.py --study=configs/studies/diet_medmnist.py --dry"""
 
 from configs.studies import diet_small
-from configs.study import Study, check_scale
+from sslx.studies.study import Study, check_scale
 
 HALF = (0.5, 0.5, 0.5)
 SETS = ("pathmnist", "dermamnist", "bloodmnist")
@@ -25,8 +26,12 @@ def get_study(scale: str = "desk") -> Study:
     check_scale(scale)
     if scale == "desk":
         flips = {"views.crop.flip": 0.5}  # cells have no left and right, digits do
-        return Study(tuple(diet_small.compare_small("bloodmnist", "mnist5k", 10, flips)), ("accuracy",))
+        return Study(
+            tuple(diet_small.compare_small("bloodmnist", "mnist5k", 10, flips)), ("accuracy",)
+        )
     sets = [diet_small.Data(name, "cifar100", size=28, statistics=(HALF, HALF)) for name in SETS]
     found = [run for data in sets for run in diet_small.compare(data)]
     unpublished = "not published in a source that we could check"
-    return Study(tuple(found), ("accuracy",), judgements=(diet_small.JUDGEMENT,), unpublished=unpublished)
+    return Study(
+        tuple(found), ("accuracy",), judgements=(diet_small.JUDGEMENT,), unpublished=unpublished
+    )

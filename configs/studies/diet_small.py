@@ -1,16 +1,18 @@
-"""Is DIET as good as methods with two views on small data? DIET, s-DIET, SimCLR, MoCo v2 and VICReg side by side.
+"""Is DIET as good as methods with two views on small data? DIET, s-DIET, SimCLR, MoCo v2 and VICReg
+side by side.
 
 python reproduce.py --study=configs/studies/diet_small.py
 python reproduce.py --study=configs/studies/diet_small.py:paper
 
-From the DIET papers (arXiv 2302.10260, and s-DIET in TMLR 2025): the data sets, a ResNet-18, the baselines, both times
-with DIET's augmentation instead of their own. The baselines' settings are solo-learn's (MoCo is its v2+). Our choice:
-as many images encoded by every method, so half as many epochs where there are two views (the papers train DIET for 5000
-epochs, the baselines until convergence); what TinyImageNet takes (CIFAR's recipes at 64 pixels); s-DIET's projector;
-and all of `desk`. A ResNet-101 is there because its number on CIFAR-100 is one of two that we could check.
+From the DIET papers (arXiv 2302.10260, and s-DIET in TMLR 2025): the data sets, a ResNet-18, the
+baselines, both times with DIET's augmentation instead of their own. The baselines' settings are
+solo-learn's (MoCo is its v2+). Our choice: as many images encoded by every method, so half as many
+epochs where there are two views (the papers train DIET for 5000 epochs, the baselines until
+convergence); what TinyImageNet takes (CIFAR's recipes at 64 pixels); s-DIET's projector; and all of
+`desk`. A ResNet-101 is there because its number on CIFAR-100 is one of two that we could check.
 
-Data: mnist5k and digits, which are installed; `paper` takes cifar10, cifar100, tiny_imagenet and imagenet100.
-Cost: 25 minutes on 2 cores (`make study`, one run, shared x86 server). Of both:
+Data: mnist5k and digits, which are installed; `paper` takes cifar10, cifar100, tiny_imagenet and
+imagenet100. Cost: 25 minutes on 2 cores (`make study`, one run, shared x86 server). Of both:
 python reproduce.py --study=configs/studies/diet_small.py --dry
 Results, 3 seeds, with what they do and do not show: results/diet_small and the README.
 """
@@ -18,15 +20,28 @@ Results, 3 seeds, with what they do and do not show: results/diet_small and the 
 from pathlib import Path
 from typing import NamedTuple
 
-from configs import crops
-from configs.study import ONE_CORE, RANKS, Changes, Judgement, Published, Run, Study, check_scale
+from configs import augmentations
+from sslx.studies.study import (
+    ONE_CORE,
+    RANKS,
+    Changes,
+    Judgement,
+    Published,
+    Run,
+    Study,
+    check_scale,
+)
 
 Figures = dict[str, tuple[str, str, str]]
 
 ONE_VIEW = {"diet": "DIET", "sdiet": "s-DIET"}
 TWO_VIEWS = {"simclr": "SimCLR", "moco": "MoCo v2", "vicreg": "VICReg"}
 JUDGEMENT = Judgement(metrics=(*RANKS, "effective_rank"), protocol="diet")
-LARGE: Changes = {"data.image_size": 256, "model.stem": "imagenet", "model.stem_padding": 1}  # for 224 pixels
+LARGE: Changes = {
+    "data.image_size": 256,
+    "model.stem": "imagenet",
+    "model.stem_padding": 1,
+}  # for 224 pixels
 # solo-learn's README, linear probe, %: with a ResNet-18 for 1000 epochs, ImageNet-100 for 400.
 SOLO: Figures = {
     "SimCLR": ("90.74", "65.78", "77.64"),
@@ -41,14 +56,14 @@ class Data(NamedTuple):
     name: str
     recipes: str  # folder of the baselines' recipes
     size: int = 32  # pixels of a view
-    statistics: tuple[crops.RGB, crops.RGB] = crops.IMAGENET
+    statistics: tuple[augmentations.RGB, augmentations.RGB] = augmentations.IMAGENET
     epochs: int = 1000  # of methods with two views; twice as many of one
     seeds: int = 3
 
 
 PAPER = (
-    Data("cifar10", "cifar10", statistics=crops.CIFAR10),
-    Data("cifar100", "cifar100", statistics=crops.CIFAR100),
+    Data("cifar10", "cifar10", statistics=augmentations.CIFAR10),
+    Data("cifar100", "cifar100", statistics=augmentations.CIFAR100),
     Data("tiny_imagenet", "cifar100", size=64),
     Data("imagenet100", "imagenet100", size=224, epochs=400, seeds=1),
 )
@@ -62,14 +77,25 @@ def get_study(scale: str = "desk") -> Study:
         found = [*compare_small("mnist5k", "mnist5k", 30), *compare_small("digits", "digits", 40)]
         return Study(tuple(found), tables, figures)
     found = [run for data in PAPER for run in compare(data)]
-    deep = one_view(PAPER[1]._replace(seeds=1), "diet", label="-resnet101", changes={"model.variant": "resnet101"})
+    deep = one_view(
+        PAPER[1]._replace(seeds=1),
+        "diet",
+        label="-resnet101",
+        changes={"model.variant": "resnet101"},
+    )
     found += [run._replace(row="DIET, ResNet-101") for run in deep]
     unpublished = "not published in a source that we could check"
-    return Study(tuple(found), tables, figures, (JUDGEMENT,), published=_published(), unpublished=unpublished)
+    return Study(
+        tuple(found), tables, figures, (JUDGEMENT,), published=_published(), unpublished=unpublished
+    )
 
 
-def compare_small(data: str, recipes: str, epochs: int, changes: Changes | None = None) -> list[Run]:
-    """All methods with 3 seeds and the settings of a small recipe, for as many epochs of one view as given."""
+def compare_small(
+    data: str, recipes: str, epochs: int, changes: Changes | None = None
+) -> list[Run]:
+    """All methods with 3 seeds and the settings of a small recipe, for as many epochs of one view
+    as given.
+    """
     found = []
     for method in ONE_VIEW | TWO_VIEWS:
         fields = ONE_CORE | {"optimizer.warmup": "10%"} | (changes or {})
@@ -79,13 +105,20 @@ def compare_small(data: str, recipes: str, epochs: int, changes: Changes | None 
 
 
 def compare(data: Data) -> list[Run]:
-    """All methods at the scale of the papers, the baselines both with their own augmentation and with DIET's."""
+    """All methods at the scale of the papers, the baselines both with their own augmentation and
+    with DIET's.
+    """
     found = [run for method in ONE_VIEW for run in one_view(data, method)]
     for method, row in TWO_VIEWS.items():
         recipe, fields = f"configs/{data.recipes}/{method}.py", _view(data)
         found += make_runs(data.name, recipe, data.epochs, fields, seeds=data.seeds)
         same = make_runs(
-            data.name, recipe, data.epochs, fields | _diet_view(data), seeds=data.seeds, label="-diet_view"
+            data.name,
+            recipe,
+            data.epochs,
+            fields | _diet_view(data),
+            seeds=data.seeds,
+            label="-diet_view",
         )
         found += [run._replace(row=f"{row}, DIET's views") for run in same]
     return found
@@ -94,15 +127,27 @@ def compare(data: Data) -> list[Run]:
 def one_view(data: Data, method: str, label: str = "", changes: Changes | None = None) -> list[Run]:
     """DIET or s-DIET at the scale of the papers."""
     fields = _view(data) | (LARGE if data.size == 224 else {}) | (changes or {})
-    return make_runs(data.name, f"configs/cifar100/{method}.py", 2 * data.epochs, fields, seeds=data.seeds, label=label)
+    return make_runs(
+        data.name,
+        f"configs/cifar100/{method}.py",
+        2 * data.epochs,
+        fields,
+        seeds=data.seeds,
+        label=label,
+    )
 
 
-def make_runs(data: str, recipe: str, epochs: int, changes: Changes, *, seeds: int, label: str = "") -> list[Run]:
+def make_runs(
+    data: str, recipe: str, epochs: int, changes: Changes, *, seeds: int, label: str = ""
+) -> list[Run]:
     """A run on `data` for each seed, named by the data, the recipe's method and `label`."""
     method = Path(recipe).stem
     fields = changes | {"data.name": data, "duration": f"{epochs} epochs"}
     row = (ONE_VIEW | TWO_VIEWS)[method]
-    return [Run(f"{data}-{method}{label}-seed={s}", recipe, fields | {"seed": s}, row) for s in range(seeds)]
+    return [
+        Run(f"{data}-{method}{label}-seed={s}", recipe, fields | {"seed": s}, row)
+        for s in range(seeds)
+    ]
 
 
 def _view(data: Data) -> Changes:
@@ -112,7 +157,7 @@ def _view(data: Data) -> Changes:
 
 def _diet_view(data: Data) -> Changes:
     mean, std = data.statistics
-    view = crops.diet(data.size, 3, mean=mean, std=std).crop
+    view = augmentations.diet(data.size, 3, mean=mean, std=std).crop
     return {f"views.crop.{field}": value for field, value in view.items()}
 
 

@@ -1,18 +1,20 @@
-"""Do the theorems about DIET hold when they are run? The programs of theory/, beside the published scores.
+"""Do the theorems about DIET hold when they are run? The programs of theory/, beside the published
+scores.
 
 python reproduce.py --study=configs/studies/diet_theory.py
 python reproduce.py --study=configs/studies/diet_theory.py:paper
 
-Three programs: DIET with squared error as spectral contrastive learning (theory.spectral); which of two features it
-learns first (theory.noise, whose constants are our choice); and whether cross-entropy recovers latents
-(theory.identifiability). Of the last, `paper` has every setting of the table of arXiv 2410.21869, with one seed where
-that has five; the program prints the published scores. `desk` has the base setting for 3000 of its 50,000 steps.
+Three programs: DIET with squared error as spectral contrastive learning (theory.spectral); which of
+two features it learns first (theory.noise, whose constants are our choice); and whether
+cross-entropy recovers latents (theory.identifiability). Of the last, `paper` has every setting of
+the table of arXiv 2410.21869, with one seed where that has five; the program prints the published
+scores. `desk` has the base setting for 3000 of its 50,000 steps.
 
 Data: none.
 Cost: python reproduce.py --study=configs/studies/diet_theory.py --dry
 """
 
-from configs.study import Changes, Run, Study, check_scale, name
+from sslx.studies.study import Changes, Run, Study, check_scale, name
 
 VMF = "configs/theory/vmf.py"
 SETTINGS: tuple[Changes, ...] = (
@@ -41,12 +43,16 @@ def get_study(scale: str = "desk") -> Study:
         found += [_identify({"steps": 3000}, head) for head in HEADS]
     for setting in SETTINGS if scale == "paper" else ():
         steps = 50_000 * max(setting.get("instances", 1000) // 1024, 1)
-        heads = HEADS[:2] if "instances" in setting else HEADS  # no labels were published with so many rows
+        heads = (
+            HEADS[:2] if "instances" in setting else HEADS
+        )  # no labels were published with so many rows
         found += [_identify(setting | {"steps": steps}, head) for head in heads]
     return Study(tuple(found), ("theory",))
 
 
 def _identify(setting: Changes, head: Changes) -> Run:
     changes = setting | head | {"seed": 0}
-    row = ", ".join(f"{field} {value}" for field, value in (setting | head).items() if field != "steps")
+    row = ", ".join(
+        f"{field} {value}" for field, value in (setting | head).items() if field != "steps"
+    )
     return Run(name("vmf", changes), VMF, changes, row, "theory.identifiability")

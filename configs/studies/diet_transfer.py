@@ -1,22 +1,32 @@
-"""What does DIET learn from small fine-grained sets, and what does it bring to others? Beside SimCLR.
+"""What does DIET learn from small fine-grained sets, and what does it bring to others? Beside
+SimCLR.
 
 python reproduce.py --study=configs/studies/diet_transfer.py
 python reproduce.py --study=configs/studies/diet_transfer.py:paper
 
-From the s-DIET paper (TMLR 2025): the seven sets, pretraining on each of them, ImageNet-100. Our choice: a ResNet-18 at
-224 pixels, 2000 epochs of DIET and 1000 of SimCLR, and that every encoder is probed on all seven sets. At `desk` those
-pretrained on mnist5k and on digits are probed on digits. The runs on ImageNet-100, mnist5k and digits are those of
-configs/studies/diet_small.py, which are taken, or made where they are missing.
+From the s-DIET paper (TMLR 2025): the seven sets, pretraining on each of them, ImageNet-100. Our
+choice: a ResNet-18 at 224 pixels, 2000 epochs of DIET and 1000 of SimCLR, and that every encoder is
+probed on all seven sets. At `desk` those pretrained on mnist5k and on digits are probed on digits.
+The runs on ImageNet-100, mnist5k and digits are those of configs/studies/diet_small.py, which are
+taken, or made where they are missing.
 
-Data: `desk` that of diet_small; `paper` imagenet100, fgvc_aircraft, dtd, oxford_iiit_pet, oxford_flowers102,
-caltech_birds2011, food101 and cars196.
+Data: `desk` that of diet_small; `paper` imagenet100, fgvc_aircraft, dtd, oxford_iiit_pet,
+oxford_flowers102, caltech_birds2011, food101 and cars196.
 Cost: python reproduce.py --study=configs/studies/diet_transfer.py --dry
 """
 
 from configs.studies import diet_small
-from configs.study import Judgement, Study, check_scale
+from sslx.studies.study import Judgement, Study, check_scale
 
-SETS = ("fgvc_aircraft", "dtd", "oxford_iiit_pet", "oxford_flowers102", "caltech_birds2011", "food101", "cars196")
+SETS = (
+    "fgvc_aircraft",
+    "dtd",
+    "oxford_iiit_pet",
+    "oxford_flowers102",
+    "caltech_birds2011",
+    "food101",
+    "cars196",
+)
 
 
 def get_study(scale: str = "desk") -> Study:

@@ -1,11 +1,13 @@
-"""Does LiDAR say which data2vec is best? One field at a time: learning rate and the number of hidden patches.
+"""Does LiDAR say which data2vec is best? One field at a time: learning rate and the number of
+hidden patches.
 
 python reproduce.py --study=configs/studies/lidar_data2vec.py
 python reproduce.py --study=configs/studies/lidar_data2vec.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): the question, both fields, a ViT-B for 800 epochs, 1,000 images with 50 masks
-each. The grids are our choice at both scales: around configs/mnist5k/data2vec.py (9 of 16 patches hidden), for 15
-epochs, and around configs/imagenet/data2vec.py (120 of 196), with one seed.
+From the LiDAR paper (arXiv 2312.04000): the question, both fields, a ViT-B for 800 epochs, 1,000
+images with 50 masks each. The grids are our choice at both scales: around
+configs/mnist5k/data2vec.py (9 of 16 patches hidden), for 15 epochs, and around
+configs/imagenet/data2vec.py (120 of 196), with one seed.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
 Cost: python reproduce.py --study=configs/studies/lidar_data2vec.py --dry
@@ -13,7 +15,7 @@ Cost: python reproduce.py --study=configs/studies/lidar_data2vec.py --dry
 
 from configs.studies.lidar_ijepa import MASKED
 from configs.studies.lidar_vicreg import FIGURES, TABLES
-from configs.study import ONE_CORE, Study, check_scale, runs, sweep
+from sslx.studies.study import ONE_CORE, Study, check_scale, runs, sweep
 
 DESK = {"optimizer.learning_rate": 2e-3, "masks.count": 9}
 PAPER = {"optimizer.learning_rate": 2e-3, "masks.count": 120}
@@ -26,12 +28,20 @@ def get_study(scale: str = "desk") -> Study:
 
 
 def _desk() -> Study:
-    axes = {"optimizer.learning_rate": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), "masks.count": (4, 6, 9, 11, 13)}
+    axes = {
+        "optimizer.learning_rate": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
+        "masks.count": (4, 6, 9, 11, 13),
+    }
     fixed = ONE_CORE | {"duration": "15 epochs", "optimizer.warmup": "3 epochs"}
-    return Study(tuple(runs("configs/mnist5k/data2vec.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES)
+    return Study(
+        tuple(runs("configs/mnist5k/data2vec.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
+    )
 
 
 def _paper() -> Study:
-    axes = {"optimizer.learning_rate": (5e-4, 1e-3, 2e-3, 4e-3), "masks.count": (60, 80, 100, 120, 140, 160)}
+    axes = {
+        "optimizer.learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
+        "masks.count": (60, 80, 100, 120, 140, 160),
+    }
     found = runs("configs/imagenet/data2vec.py", *sweep(PAPER, axes), seeds=1)
     return Study(tuple(found), TABLES, FIGURES, (MASKED,))

@@ -1,23 +1,33 @@
-"""Does LiDAR say which DINO is best? One field at a time: learning rate, the temperatures of student and teacher.
+"""Does LiDAR say which DINO is best? One field at a time: learning rate, the temperatures of
+student and teacher.
 
 python reproduce.py --study=configs/studies/lidar_dino.py
 python reproduce.py --study=configs/studies/lidar_dino.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): the question and the three fields. Its grids are not known to us; those of
-`paper` are IdEst's for a ViT-S (arXiv 2606.03338), complete, with its 100 epochs, batches of 2048 and one seed, and its
-picks stand beside ours. We take its rates as they are and its head 8192-8192-32768 as two hidden layers and 32,768
-prototypes; the bottleneck of 256 and all else are configs/imagenet/dino.py's, but for a teacher's temperature that is
-constant. Grids and budget of `desk` are our choice: 10 epochs of mnist5k with a small ResNet.
+From the LiDAR paper (arXiv 2312.04000): the question and the three fields. Its grids are not known
+to us; those of `paper` are IdEst's for a ViT-S (arXiv 2606.03338), complete, with its 100 epochs,
+batches of 2048 and one seed, and its picks stand beside ours. We take its rates as they are and its
+head 8192-8192-32768 as two hidden layers and 32,768 prototypes; the bottleneck of 256 and all else
+are configs/imagenet/dino.py's, but for a teacher's temperature that is constant. Grids and budget
+of `desk` are our choice: 10 epochs of mnist5k with a small ResNet.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
 Cost: python reproduce.py --study=configs/studies/lidar_dino.py --dry
 """
 
 from configs.studies.lidar_vicreg import FIGURES, JOINT, TABLES, picks
-from configs.study import ONE_CORE, Study, check_scale, runs, sweep
+from sslx.studies.study import ONE_CORE, Study, check_scale, runs, sweep
 
-DESK = {"optimizer.learning_rate": 3e-3, "method.student_temperature": 0.1, "method.teacher_temperature": 0.04}
-PAPER = {"optimizer.learning_rate": 2e-3, "method.student_temperature": 0.07, "method.teacher_temperature": 0.04}
+DESK = {
+    "optimizer.learning_rate": 3e-3,
+    "method.student_temperature": 0.1,
+    "method.teacher_temperature": 0.04,
+}
+PAPER = {
+    "optimizer.learning_rate": 2e-3,
+    "method.student_temperature": 0.07,
+    "method.teacher_temperature": 0.04,
+}
 
 
 def get_study(scale: str = "desk") -> Study:
@@ -33,7 +43,9 @@ def _desk() -> Study:
         "method.teacher_temperature": (0.01, 0.02, 0.04, 0.07),
     }
     fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-    return Study(tuple(runs("configs/mnist5k/dino.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES)
+    return Study(
+        tuple(runs("configs/mnist5k/dino.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
+    )
 
 
 def _paper() -> Study:
@@ -43,7 +55,11 @@ def _paper() -> Study:
         "method.teacher_temperature": (0.01, 0.02, 0.03, 0.04, 0.05),
     }
     fixed = {"duration": "100 epochs", "batch_size": 2048, "optimizer.reference_batch": 0}
-    fixed |= {"method.teacher_warmup": "0 epochs", "method.projector": (8192, 8192, 256), "method.prototypes": 32768}
+    fixed |= {
+        "method.teacher_warmup": "0 epochs",
+        "method.projector": (8192, 8192, 256),
+        "method.prototypes": 32768,
+    }
     published = picks(
         "learning_rate student_temperature teacher_temperature all",
         min_max="63.6-69.1 48.4-67.8 61.2-67.5 48.4-69.1",

@@ -1,24 +1,35 @@
-"""Does LiDAR say which I-JEPA is best? One field at a time: learning rate, the scales of targets and of contexts.
+"""Does LiDAR say which I-JEPA is best? One field at a time: learning rate, the scales of targets
+and of contexts.
 
 python reproduce.py --study=configs/studies/lidar_ijepa.py
 python reproduce.py --study=configs/studies/lidar_ijepa.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): the question, a ViT-B on ImageNet, 1,000 images with 50 masks each. Its grids
-are not known to us; those of `paper` are IdEst's (arXiv 2606.03338), complete, with its 300 epochs, batches of 4096
-and one seed, and its picks stand beside ours. Its mask axes have a printed rate of 1.25e-5; we take the 1.25e-4 of its
-other axis for a slip's correction. Grids and budget of `desk` are our choice: 15 epochs of mnist5k on 4 x 4 patches.
+From the LiDAR paper (arXiv 2312.04000): the question, a ViT-B on ImageNet, 1,000 images with 50
+masks each. Its grids are not known to us; those of `paper` are IdEst's (arXiv 2606.03338),
+complete, with its 300 epochs, batches of 4096 and one seed, and its picks stand beside ours. Its
+mask axes have a printed rate of 1.25e-5; we take the 1.25e-4 of its other axis for a slip's
+correction. Grids and budget of `desk` are our choice: 15 epochs of mnist5k on 4 x 4 patches.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
-Cost: 1.4 core hours, judging included (one run of all, shared x86 server beside other jobs). Of both:
+Cost: 1.4 core hours, judging included (one run of all, shared x86 server beside other jobs). Of
+both:
 python reproduce.py --study=configs/studies/lidar_ijepa.py --dry
 Results, 3 seeds, favourable or not: results/lidar_ijepa and the README.
 """
 
 from configs.studies.lidar_vicreg import FIGURES, TABLES, picks
-from configs.study import ONE_CORE, Judgement, Study, check_scale, runs, sweep
+from sslx.studies.study import ONE_CORE, Judgement, Study, check_scale, runs, sweep
 
-DESK = {"optimizer.learning_rate": 2e-3, "masks.target_scale": (0.2, 0.3), "masks.context_scale": (0.85, 1.0)}
-PAPER = {"optimizer.learning_rate": 1.25e-4, "masks.target_scale": (0.15, 0.2), "masks.context_scale": (0.85, 1.0)}
+DESK = {
+    "optimizer.learning_rate": 2e-3,
+    "masks.target_scale": (0.2, 0.3),
+    "masks.context_scale": (0.85, 1.0),
+}
+PAPER = {
+    "optimizer.learning_rate": 1.25e-4,
+    "masks.target_scale": (0.15, 0.2),
+    "masks.context_scale": (0.85, 1.0),
+}
 MASKED = Judgement(protocol="lidar", lidar="1000x50")  # the paper's n and q for methods with masks
 
 
@@ -35,7 +46,9 @@ def _desk() -> Study:
         "masks.context_scale": ((0.4, 1.0), (0.65, 1.0), (0.85, 1.0)),
     }
     fixed = ONE_CORE | {"duration": "15 epochs", "optimizer.warmup": "3 epochs"}
-    return Study(tuple(runs("configs/mnist5k/ijepa.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES)
+    return Study(
+        tuple(runs("configs/mnist5k/ijepa.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
+    )
 
 
 def _paper() -> Study:

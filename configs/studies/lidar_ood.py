@@ -1,18 +1,20 @@
-"""Is the model that LiDAR picks also good on other data? The runs of lidar_vicreg, probed on other sets.
+"""Is the model that LiDAR picks also good on other data? The runs of lidar_vicreg, probed on other
+sets.
 
 python reproduce.py --study=configs/studies/lidar_ood.py
 python reproduce.py --study=configs/studies/lidar_ood.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): that picks made on ImageNet are judged on other sets. Which sets is told us by
-others: CIFAR-10 and 100, EuroSAT, Food-101 and SUN397. `desk` has one set, digits, and is our choice. No run is done
-twice: those of configs/studies/lidar_vicreg.py are taken, or made where they are missing.
+From the LiDAR paper (arXiv 2312.04000): that picks made on ImageNet are judged on other sets. Which
+sets is told us by others: CIFAR-10 and 100, EuroSAT, Food-101 and SUN397. `desk` has one set,
+digits, and is our choice. No run is done twice: those of configs/studies/lidar_vicreg.py are taken,
+or made where they are missing.
 
 Data: that of lidar_vicreg; `desk` also digits, which is installed, `paper` also the five sets.
 Cost: python reproduce.py --study=configs/studies/lidar_ood.py --dry
 """
 
 from configs.studies import lidar_vicreg
-from configs.study import Study, check_scale
+from sslx.studies.study import Study, check_scale
 
 SETS = {"desk": ("digits",), "paper": ("cifar10", "cifar100", "eurosat", "food101", "sun397")}
 
@@ -24,7 +26,9 @@ def get_study(scale: str = "desk") -> Study:
 
 
 def judge_elsewhere(study: Study, folder: str, scale: str) -> Study:
-    """The runs of `study`, which are in `folder`, with a linear probe on each of the other sets at the end."""
+    """The runs of `study`, which are in `folder`, with a linear probe on each of the other sets at
+    the end.
+    """
     main = study.judgements[0]
     probe = main._replace(checkpoint="last", metrics=(), probe=("linear",))
     others = tuple(probe._replace(name=data, probe_data=data) for data in SETS[scale])

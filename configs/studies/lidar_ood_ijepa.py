@@ -1,9 +1,11 @@
-"""Is the model that LiDAR picks also good on other data? The runs of lidar_ijepa, probed on other sets.
+"""Is the model that LiDAR picks also good on other data? The runs of lidar_ijepa, probed on other
+sets.
 
 python reproduce.py --study=configs/studies/lidar_ood_ijepa.py
 python reproduce.py --study=configs/studies/lidar_ood_ijepa.py:paper
 
-As configs/studies/lidar_ood.py, which says what is the paper's and which sets are taken. No run is done twice.
+As configs/studies/lidar_ood.py, which says what is the paper's and which sets are taken. No run is
+done twice.
 
 Data: that of lidar_ijepa; `desk` also digits, which is installed, `paper` also the five sets.
 Cost: python reproduce.py --study=configs/studies/lidar_ood_ijepa.py --dry
@@ -11,7 +13,7 @@ Cost: python reproduce.py --study=configs/studies/lidar_ood_ijepa.py --dry
 
 from configs.studies import lidar_ijepa
 from configs.studies.lidar_ood import judge_elsewhere
-from configs.study import Study, check_scale
+from sslx.studies.study import Study, check_scale
 
 
 def get_study(scale: str = "desk") -> Study:

@@ -1,11 +1,13 @@
-"""Does LiDAR say which run is best when all fields change at once? SimCLR and VICReg with fields drawn at random.
+"""Does LiDAR say which run is best when all fields change at once? SimCLR and VICReg with fields
+drawn at random.
 
 python reproduce.py --study=configs/studies/lidar_random_search.py
 python reproduce.py --study=configs/studies/lidar_random_search.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): that there is such a search, beside the sweeps of one field. Ranges, numbers
-and budgets are our choice: 12 configurations of each method with 3 seeds for 10 epochs of mnist5k, or 24 with one seed
-for 100 epochs of ImageNet. Every field is uniform in its logarithm.
+From the LiDAR paper (arXiv 2312.04000): that there is such a search, beside the sweeps of one
+field. Ranges, numbers and budgets are our choice: 12 configurations of each method with 3 seeds for
+10 epochs of mnist5k, or 24 with one seed for 100 epochs of ImageNet. Every field is uniform in its
+logarithm.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
 Cost: python reproduce.py --study=configs/studies/lidar_random_search.py --dry
@@ -14,13 +16,17 @@ Cost: python reproduce.py --study=configs/studies/lidar_random_search.py --dry
 import random
 
 from configs.studies.lidar_vicreg import JOINT, TABLES
-from configs.study import ONE_CORE, Changes, Judgement, Run, Study, check_scale, runs
+from sslx.studies.study import ONE_CORE, Changes, Judgement, Run, Study, check_scale, runs
 
 Ranges = dict[str, tuple[float, float]]
 
 METHODS: dict[str, Ranges] = {
     "simclr": {"method.temperature": (0.05, 1.0)},
-    "vicreg": {"method.invariance": (5.0, 100.0), "method.variance": (5.0, 100.0), "method.covariance": (0.1, 30.0)},
+    "vicreg": {
+        "method.invariance": (5.0, 100.0),
+        "method.variance": (5.0, 100.0),
+        "method.covariance": (0.1, 30.0),
+    },
 }
 DESK: Ranges = {"optimizer.learning_rate": (3e-4, 3e-2), "optimizer.weight_decay": (1e-4, 10.0)}
 PAPER: Ranges = {"optimizer.learning_rate": (0.05, 1.0), "optimizer.weight_decay": (1e-7, 1e-3)}
@@ -38,10 +44,15 @@ def get_study(scale: str = "desk") -> Study:
 
 
 def draw(ranges: Ranges, count: int, seed: int = 0) -> list[Changes]:
-    """`count` variants whose fields are uniform in their logarithm within `ranges`, rounded to two digits."""
+    """`count` variants whose fields are uniform in their logarithm within `ranges`, rounded to two
+    digits.
+    """
     rng = random.Random(seed)
     return [
-        {field: float(f"{low * (high / low) ** rng.random():.1e}") for field, (low, high) in ranges.items()}
+        {
+            field: float(f"{low * (high / low) ** rng.random():.1e}")
+            for field, (low, high) in ranges.items()
+        }
         for _ in range(count)
     ]
 
@@ -49,5 +60,7 @@ def draw(ranges: Ranges, count: int, seed: int = 0) -> list[Changes]:
 def _search(folder: str, ranges: Ranges, count: int, fixed: Changes, seeds: int) -> list[Run]:
     found = []
     for method, own in METHODS.items():
-        found += runs(f"configs/{folder}/{method}.py", *draw(ranges | own, count), fixed=fixed, seeds=seeds)
+        found += runs(
+            f"configs/{folder}/{method}.py", *draw(ranges | own, count), fixed=fixed, seeds=seeds
+        )
     return found

@@ -1,17 +1,19 @@
-"""Does LiDAR say which SimCLR is best? One field at a time: learning rate, weight decay, temperature.
+"""Does LiDAR say which SimCLR is best? One field at a time: learning rate, weight decay,
+temperature.
 
 python reproduce.py --study=configs/studies/lidar_simclr.py
 python reproduce.py --study=configs/studies/lidar_simclr.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): the question and the three fields. The grids are our choice at both scales,
-around the recipes configs/mnist5k/simclr.py, for 10 epochs, and configs/imagenet/simclr.py, with one seed.
+From the LiDAR paper (arXiv 2312.04000): the question and the three fields. The grids are our choice
+at both scales, around the recipes configs/mnist5k/simclr.py, for 10 epochs, and
+configs/imagenet/simclr.py, with one seed.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
 Cost: python reproduce.py --study=configs/studies/lidar_simclr.py --dry
 """
 
 from configs.studies.lidar_vicreg import FIGURES, JOINT, TABLES
-from configs.study import ONE_CORE, Study, check_scale, runs, sweep
+from sslx.studies.study import ONE_CORE, Study, check_scale, runs, sweep
 
 DESK = {"optimizer.learning_rate": 3e-3, "optimizer.weight_decay": 1e-4, "method.temperature": 0.5}
 PAPER = {"optimizer.learning_rate": 0.3, "optimizer.weight_decay": 5e-5, "method.temperature": 0.1}
@@ -30,7 +32,9 @@ def _desk() -> Study:
         "method.temperature": (0.05, 0.1, 0.2, 0.5, 1.0),
     }
     fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-    return Study(tuple(runs("configs/mnist5k/simclr.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES)
+    return Study(
+        tuple(runs("configs/mnist5k/simclr.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
+    )
 
 
 def _paper() -> Study:

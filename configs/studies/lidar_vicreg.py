@@ -1,26 +1,30 @@
-"""Does LiDAR say which VICReg is best? One field at a time: learning rate, weight decay, the covariance's weight.
+"""Does LiDAR say which VICReg is best? One field at a time: learning rate, weight decay, the
+covariance's weight.
 
 python reproduce.py --study=configs/studies/lidar_vicreg.py
 python reproduce.py --study=configs/studies/lidar_vicreg.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): the question, ResNet-50, 100 epochs, the linear probe. Its grids are not known
-to us; those of `paper` are IdEst's (arXiv 2606.03338), complete, with one seed, and its picks stand beside ours. We
-read its rates as per 256 images, VICReg's own convention, and its weight 5 is the base here, a sixth point of its axis.
-For VICReg the LiDAR paper speaks of 5,000 and of 10,000 images; we take 10,000. Grids and budget of `desk` are our
-choice: 10 epochs of mnist5k.
+From the LiDAR paper (arXiv 2312.04000): the question, ResNet-50, 100 epochs, the linear probe. Its
+grids are not known to us; those of `paper` are IdEst's (arXiv 2606.03338), complete, with one seed,
+and its picks stand beside ours. We read its rates as per 256 images, VICReg's own convention, and
+its weight 5 is the base here, a sixth point of its axis. For VICReg the LiDAR paper speaks of 5,000
+and of 10,000 images; we take 10,000. Grids and budget of `desk` are our choice: 10 epochs of
+mnist5k.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
-Cost: 1.7 core hours, judging included (one run of all, shared x86 server beside other jobs). Of both:
+Cost: 1.7 core hours, judging included (one run of all, shared x86 server beside other jobs). Of
+both:
 python reproduce.py --study=configs/studies/lidar_vicreg.py --dry
 Results, 3 seeds, favourable or not: results/lidar_vicreg and the README.
 """
 
-from configs.study import ONE_CORE, Judgement, Published, Study, check_scale, runs, sweep
+from sslx.studies.study import ONE_CORE, Judgement, Published, Study, check_scale, runs, sweep
 
 DESK = {"optimizer.learning_rate": 3e-3, "optimizer.weight_decay": 1e-4, "method.covariance": 1.0}
 PAPER = {"optimizer.learning_rate": 0.3, "optimizer.weight_decay": 1e-6, "method.covariance": 5.0}
 TABLES, FIGURES = ("correlation", "selection"), ("metric_against_probe", "over_training", "regret")
-# Of sweeps on ImageNet: the paper's n and q for methods with two views, RankMe's own number of images.
+# Of sweeps on ImageNet: the paper's n and q for methods with two views, RankMe's own number of
+# images.
 JOINT = Judgement(protocol="lidar", images=25600, lidar="5000x10")
 
 
@@ -31,7 +35,9 @@ def get_study(scale: str = "desk") -> Study:
 
 
 def picks(axes: str, **accuracies: str) -> tuple[Published, ...]:
-    """IdEst's accuracy (ImageNet, %) of the model that a metric picks on each axis, all separated by spaces."""
+    """IdEst's accuracy (ImageNet, %) of the model that a metric picks on each axis, all separated
+    by spaces.
+    """
     source = "IdEst, arXiv 2606.03338"
     return tuple(
         Published(metric, axis, value, source)
@@ -47,7 +53,9 @@ def _desk() -> Study:
         "method.covariance": (0.01, 0.1, 1.0, 10.0, 100.0),
     }
     fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-    return Study(tuple(runs("configs/mnist5k/vicreg.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES)
+    return Study(
+        tuple(runs("configs/mnist5k/vicreg.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
+    )
 
 
 def _paper() -> Study:
@@ -65,4 +73,6 @@ def _paper() -> Study:
         lidar="65.0 69.1 66.8 65.0",
     )
     found = runs("configs/imagenet/vicreg.py", *sweep(PAPER, axes), fixed=fixed, seeds=1)
-    return Study(tuple(found), TABLES, FIGURES, (JOINT._replace(lidar="10000x10"),), published=published)
+    return Study(
+        tuple(found), TABLES, FIGURES, (JOINT._replace(lidar="10000x10"),), published=published
+    )

@@ -1,9 +1,10 @@
-"""Every image of a split is decoded once: to check it, to take the split's fingerprint, and to keep it where it fits.
+"""Every image of a split is decoded once: to check it, to take the split's fingerprint, and to keep
+it where it fits.
 
-What is kept is one array file per split, which later runs map into memory, so that they start at once. A split larger
-than `config.data.decoded_gib` is checked in the same way and then decoded anew whenever its images are asked for; both
-give the same images in the same order under the same fingerprint.
-"""
+What is kept is one array file per split, which later runs map into memory, so that they start at
+once. A split larger than `config.data.decoded_gib` is checked in the same way and then decoded anew
+whenever its images are asked for; both give the same images in the same order under the same
+fingerprint."""
 
 import contextlib
 import errno
@@ -35,17 +36,23 @@ def cached(split: Split, config: Any) -> Source:
     folder = cache_dir(config) / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not _complete(folder, config):
         with _writing(folder):
-            if not _complete(folder, config):  # else another process has just finished the same work
+            if not _complete(
+                folder, config
+            ):  # else another process has just finished the same work
                 _fill(folder, split, config)
     facts = json.loads((folder / "facts.json").read_text())
     if skipped := facts["skipped"]:
         report = folder / "unreadable.txt"
         if config.on_corrupt == "refuse":
             raise ValueError(
-                f"{skipped[0]}; unreadable in {split.name}: {len(skipped)} of {split.size}, listed in {report}. "
+                f"{skipped[0]}; unreadable in {split.name}: {len(skipped)} of {split.size}, listed "
+                f"in {report}. "
                 "Repair or remove them, or go on without them: --config.data.on_corrupt=skip"
             )
-        print(f"warning: unreadable and left out of {split.name}: {len(skipped)} of {split.size}, listed in {report}")
+        print(
+            f"warning: unreadable and left out of {split.name}: {len(skipped)} of {split.size}, "
+            f"listed in {report}"
+        )
     labels = _array(folder, "labels")
     images: Any = None
     if _fits(facts, config):
@@ -54,14 +61,17 @@ def cached(split: Split, config: Any) -> Source:
         images = Streamed(split, _array(folder, "kept"), tuple(facts["shape"]), config.image_size)
     if not len(images) == len(labels) == facts["count"]:
         raise ValueError(
-            f"{folder} is damaged: it has not the {facts['count']} images it says. Delete it and try again."
+            f"{folder} is damaged: it has not the {facts['count']} images it says. Delete it and "
+            "try again."
         )
     return Source(images, labels if split.classes is not None else None, facts)
 
 
 def _complete(folder: Path, config: Any) -> bool:
     facts = folder / "facts.json"
-    return facts.exists() and ((folder / "images.npy").exists() or not _fits(json.loads(facts.read_text()), config))
+    return facts.exists() and (
+        (folder / "images.npy").exists() or not _fits(json.loads(facts.read_text()), config)
+    )
 
 
 def _fits(facts: dict[str, Any], config: Any) -> bool:
@@ -88,7 +98,14 @@ def _writing(folder: Path) -> Iterator[None]:
                 shutil.rmtree(left)
             yield
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.ENOENT):
+        if error.errno not in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOSPC,
+            errno.ENOTDIR,
+            errno.ENOENT,
+        ):
             raise
         raise ValueError(
             f"Decoded images cannot be kept in {folder.parent} ({error.strerror}). "
@@ -127,8 +144,10 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
                 images = _new_array(folder, split, shape, config)
             if image.shape != shape:
                 raise ValueError(
-                    f"The images of {split.name} differ in size: {_size(shape)}, and {_size(image.shape)} in "
-                    f"{split.where(number)}. Say to what they are to be resized, as in --config.data.image_size=64"
+                    f"The images of {split.name} differ in size: {_size(shape)}, and "
+                    f"{_size(image.shape)} in "
+                    f"{split.where(number)}. Say to what they are to be resized, as in "
+                    "--config.data.image_size=64"
                 )
             if images is not None:
                 images[len(kept)] = image
@@ -136,7 +155,9 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
             labels.append(label)
             digest.update(image.tobytes())
     if shape is None:
-        raise ValueError(f"{split.name} has no readable image" + (f": {skipped[0]}" if skipped else "."))
+        raise ValueError(
+            f"{split.name} has no readable image" + (f": {skipped[0]}" if skipped else ".")
+        )
     if images is not None:
         images.flush()
     if skipped:
@@ -147,13 +168,22 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
     digest.update(label_array.tobytes())
     np.save(folder / "labels.npy", label_array, allow_pickle=False)
     np.save(folder / "kept.npy", np.asarray(kept, np.int64), allow_pickle=False)
-    facts = {"name": split.name, "count": len(kept), "shape": list(shape), "hash": digest.hexdigest()[:16]}
+    facts = {
+        "name": split.name,
+        "count": len(kept),
+        "shape": list(shape),
+        "hash": digest.hexdigest()[:16],
+    }
     return facts | {"classes": split.classes, "skipped": skipped}
 
 
 def _decoded(split: Split, size: int) -> Iterator[tuple[np.ndarray | str, int]]:
-    """Every image in order, uint8 [H, W, C] or the reason why not, with its label; decoded side by side."""
-    with ThreadPoolExecutor(CORES) as pool:  # both decoders and the resizing work outside the interpreter's lock
+    """Every image in order, uint8 [H, W, C] or the reason why not, with its label; decoded side by
+    side.
+    """
+    with ThreadPoolExecutor(
+        CORES
+    ) as pool:  # both decoders and the resizing work outside the interpreter's lock
         ahead: Iterator[tuple[np.ndarray | str, int]] = iter(())
         for start in range(0, split.size + CHUNK, CHUNK):
             numbers = range(start, min(start + CHUNK, split.size))
@@ -167,14 +197,17 @@ def _new_array(folder: Path, split: Split, shape: tuple[int, ...], config: Any) 
     needed, free = int(np.prod(whole)), shutil.disk_usage(folder).free
     if needed > config.decoded_gib * 2**30:
         print(
-            f"note: decoded, {split.name} would take {needed / 2**30:.1f} GiB, more than --config.data.decoded_gib="
+            f"note: decoded, {split.name} would take {needed / 2**30:.1f} GiB, more than "
+            "--config.data.decoded_gib="
             f"{config.decoded_gib:g}: it is checked once, now, and then decoded as it is used"
         )
         return None
     if needed > free:
         raise ValueError(
-            f"Decoded, {split.name} needs {needed / 1e9:.1f} GB in {folder.parent}, and {free / 1e9:.1f} GB "
-            "are free. Choose another place with --config.data.cache, smaller images with --config.data.image_size, or "
+            f"Decoded, {split.name} needs {needed / 1e9:.1f} GB in {folder.parent}, and "
+            f"{free / 1e9:.1f} GB "
+            "are free. Choose another place with --config.data.cache, smaller images with "
+            "--config.data.image_size, or "
             "decode them as they are used: --config.data.decoded_gib=0"
         )
     return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=whole)
@@ -182,7 +215,9 @@ def _new_array(folder: Path, split: Split, shape: tuple[int, ...], config: Any) 
 
 def _shorten(folder: Path, images: np.ndarray) -> None:
     """Put the images in place of the file that was made for more."""
-    shorter = np.lib.format.open_memmap(folder / "shorter.npy", mode="w+", dtype=np.uint8, shape=images.shape)
+    shorter = np.lib.format.open_memmap(
+        folder / "shorter.npy", mode="w+", dtype=np.uint8, shape=images.shape
+    )
     shorter[:] = images
     shorter.flush()
     (folder / "shorter.npy").replace(folder / "images.npy")

@@ -1,8 +1,8 @@
-"""From an encoded image to uint8 pixels: one decoder for every source, so that pixels do not depend on where they lay.
+"""From an encoded image to uint8 pixels: one decoder for every source, so that pixels do not depend
+on where they lay.
 
-Plain JPEGs go through OpenCV where it is installed (`pip install sslx[fast]`), which is quicker and gives the same
-bits as Pillow: both are libjpeg-turbo. Everything else is Pillow's.
-"""
+Plain JPEGs go through OpenCV where it is installed (`pip install sslx[fast]`), which is quicker and
+gives the same bits as Pillow: both are libjpeg-turbo. Everything else is Pillow's."""
 
 import io
 import re
@@ -23,12 +23,12 @@ SCALES = {"I;16": 257, "I;16L": 257, "I;16B": 257, "I;16N": 257}  # 65535 / 255
 
 
 def decode(content: bytes | np.ndarray, size: int, channels: int) -> np.ndarray:
-    """uint8 [H, W, channels] of an image file's bytes, upright by its EXIF orientation; cut by `square` if size > 0.
+    """uint8 [H, W, channels] of an image file's bytes, upright by its EXIF orientation; cut by
+    `square` if size > 0.
 
-    Gray images become colour and colour ones gray as `channels` (1 or 3) asks, 16 bits become 8, and what is
-    transparent lies on white. Pixels uint8 [H, W] or [H, W, channels] in place of bytes are only cut.
-    Raises ValueError, with the reason, for what is no image or ends too early.
-    """
+    Gray images become colour and colour ones gray as `channels` (1 or 3) asks, 16 bits become 8,
+    and what is transparent lies on white. Pixels uint8 [H, W] or [H, W, channels] in place of bytes
+    are only cut. Raises ValueError, with the reason, for what is no image or ends too early."""
     if isinstance(content, np.ndarray):
         return square(content, size)
     if not content:
@@ -36,7 +36,9 @@ def decode(content: bytes | np.ndarray, size: int, channels: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as file:
             return square(_pixels(file, content, channels), size)
-    except Exception as error:  # Pillow's decoders raise a dozen types, SyntaxError and struct.error among them
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise a dozen types, SyntaxError and struct.error among them
         reason = re.sub(r" <_io.BytesIO object at \w+>", "", str(error)) or type(error).__name__
         raise ValueError(reason) from error
 
@@ -45,7 +47,9 @@ def _pixels(file: Image.Image, content: bytes, channels: int) -> np.ndarray:
     upright = "exif" not in file.info or file.getexif().get(ORIENTATION, 1) == 1
     plain = file.format == "JPEG" and upright and file.mode == ("L" if channels == 1 else "RGB")
     if cv2 is not None and plain and content.endswith(END):
-        flags = (cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = (
+            cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+        ) | cv2.IMREAD_IGNORE_ORIENTATION
         if (pixels := cv2.imdecode(np.frombuffer(content, np.uint8), flags)) is not None:
             return pixels
     image: Image.Image = file if upright else ImageOps.exif_transpose(file)
@@ -59,7 +63,8 @@ def _pixels(file: Image.Image, content: bytes, channels: int) -> np.ndarray:
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W] or [H, W, C], with `size` cut to [size, size, C]: short side resized, centre kept.
+    """uint8 [H, W] or [H, W, C], with `size` cut to [size, size, C]: short side resized, centre
+    kept.
 
     Pillow's antialiased bicubic, whatever decoded the image.
     """

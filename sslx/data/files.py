@@ -1,9 +1,9 @@
 """Images in files of many: `npz:FILE` for arrays, `array_record:PATH` for records.
 
-An .npz has `images` and, if there are any, `labels`; or `train_images`, `train_labels`, `test_images`, ... (MedMNIST's
-names) or `x_train`, `y_train`, ... (Keras's). PATH is a folder that TFDS has prepared, with labels, or else one file
-or a folder of array_record files, each record of which is the content of an image file.
-"""
+An .npz has `images` and, if there are any, `labels`; or `train_images`, `train_labels`,
+`test_images`, ... (MedMNIST's names) or `x_train`, `y_train`, ... (Keras's). PATH is a folder that
+TFDS has prepared, with labels, or else one file or a folder of array_record files, each record of
+which is the content of an image file."""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ Keys = tuple[str, str | None]  # of a split's images and of its labels, if it ha
 
 
 def splits(config: Any) -> Splits:
-    """The splits of `config.data.name`; ValueError for a file that is not there or does not hold what it should."""
+    """The splits of `config.data.name`; ValueError for a file that is not there or does not hold
+    what it should.
+    """
     kind, _, name = config.name.partition(":")
     path = Path(name).expanduser()
     if not path.exists():
@@ -31,16 +33,28 @@ def splits(config: Any) -> Splits:
 
 def _arrays(config: Any, path: Path) -> Splits:
     found = {name: keys for name in SPLITS if (keys := _keys(path, name))}
-    fields = {"train_split": config.train_split, "probe_split": config.probe_split, "test_split": config.test_split}
+    fields = {
+        "train_split": config.train_split,
+        "probe_split": config.probe_split,
+        "test_split": config.test_split,
+    }
     if not found and not any(fields.values()):
         return _held_out(config, path)
     for field, name in fields.items():
         if name and name not in found:
-            raise ValueError(f"{path} has no split {name!r}: set --config.data.{field} to one of {', '.join(found)}.")
+            raise ValueError(
+                f"{path} has no split {name!r}: set --config.data.{field} to one of "
+                f"{', '.join(found)}."
+            )
     train = config.train_split or "train"
-    test = config.test_split or next((name for name in ("test", "validation", "val") if name in found), "")
+    test = config.test_split or next(
+        (name for name in ("test", "validation", "val") if name in found), ""
+    )
     if train not in found:
-        raise ValueError(f"{path} has {', '.join(found)} and no train: set --config.data.train_split to one of them.")
+        raise ValueError(
+            f"{path} has {', '.join(found)} and no train: set --config.data.train_split to one of "
+            "them."
+        )
     everything = slice(None)
     return Splits(
         _array_split(config, path, train, found[train], everything),
@@ -58,7 +72,8 @@ def _held_out(config: Any, path: Path) -> Splits:
     labels = next((key for key in ("labels", "y", "targets") if key in names), None)
     if images is None:
         raise ValueError(
-            f"{path} holds {', '.join(names) or 'nothing'}, and no images. Save it with np.savez({path.name!r}, "
+            f"{path} holds {', '.join(names) or 'nothing'}, and no images. Save it with "
+            f"np.savez({path.name!r}, "
             "images=uint8 [n, H, W, C], labels=integers [n]), labels if there are any."
         )
     if labels is None:
@@ -78,21 +93,43 @@ def _keys(path: Path, split: str) -> Keys | None:
     """The names under which the file has a split's images and labels, if it has them."""
     names = _open(path)
     pairs = ((f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}"))
-    return next(((images, labels if labels in names else None) for images, labels in pairs if images in names), None)
+    return next(
+        (
+            (images, labels if labels in names else None)
+            for images, labels in pairs
+            if images in names
+        ),
+        None,
+    )
 
 
 def _array_split(config: Any, path: Path, name: str, keys: Keys, rows: Any) -> Split:
     images, labels = _open(path)[keys[0]], None if keys[1] is None else _open(path)[keys[1]]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+    if (
+        images.dtype != np.uint8
+        or images.ndim not in (3, 4)
+        or images.shape[3:] not in ((), (1,), (3,))
+    ):
         raise ValueError(
-            f"{keys[0]} of {path} is {images.dtype} {list(images.shape)}; it must be uint8 [n, H, W], or [n, H, W, C] "
+            f"{keys[0]} of {path} is {images.dtype} {list(images.shape)}; it must be uint8 [n, H, "
+            "W], or [n, H, W, C] "
             "with C = 1 or 3."
         )
     if labels is not None:
         labels = labels.reshape(-1)
-        if len(labels) != len(images) or not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
-            raise ValueError(f"{keys[1]} of {path} must be {len(images)} integers from 0 on, one for each image.")
-    classes = None if labels is None else [str(number) for number in range(int(labels.max(initial=0)) + 1)]
+        if (
+            len(labels) != len(images)
+            or not np.issubdtype(labels.dtype, np.integer)
+            or labels.min(initial=0) < 0
+        ):
+            raise ValueError(
+                f"{keys[1]} of {path} must be {len(images)} integers from 0 on, one for each image."
+            )
+    classes = (
+        None
+        if labels is None
+        else [str(number) for number in range(int(labels.max(initial=0)) + 1)]
+    )
     places = np.arange(len(images))[rows]
     status = path.stat()
     identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{keys}|{len(places)}"
@@ -100,11 +137,20 @@ def _array_split(config: Any, path: Path, name: str, keys: Keys, rows: Any) -> S
     def read(numbers: Sequence[int]) -> list[Content]:
         # By way of the path, so that a worker process reads the file itself.
         images = _open(path)[keys[0]]
-        return [(images[place], -1 if labels is None else int(labels[place])) for place in places[list(numbers)]]
+        return [
+            (images[place], -1 if labels is None else int(labels[place]))
+            for place in places[list(numbers)]
+        ]
 
     channels = images.shape[3] if images.ndim == 4 else 1
     return Split(
-        f"{config.name}/{name}", identity, len(places), classes, channels, read, lambda i: f"{path}, image {places[i]}"
+        f"{config.name}/{name}",
+        identity,
+        len(places),
+        classes,
+        channels,
+        read,
+        lambda i: f"{path}, image {places[i]}",
     )
 
 
@@ -113,27 +159,39 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except Exception as error:  # zipfile's, zlib's and NumPy's own, among them AttributeError for a single array
-        raise ValueError(f"{path} cannot be read as .npz ({error}). Save it again with np.savez.") from error
+    except (
+        Exception
+    ) as error:  # zipfile's, zlib's and NumPy's own, among them AttributeError for a single array
+        raise ValueError(
+            f"{path} cannot be read as .npz ({error}). Save it again with np.savez."
+        ) from error
 
 
 def _records(config: Any, path: Path) -> Splits:
     if (path / "dataset_info.json").exists():
-        from sslx.data.catalogue import prepared_splits
+        from sslx.data.records import prepared_splits
 
         return prepared_splits(config, path)
     files = [path] if path.is_file() else sorted(path.glob("*array_record*"))
     if not files:
-        raise ValueError(f"{path} has neither a TFDS data set (dataset_info.json) nor array_record files.")
+        raise ValueError(
+            f"{path} has neither a TFDS data set (dataset_info.json) nor array_record files."
+        )
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
     try:
         source = ArrayRecordDataSource([str(file) for file in files])
         count = len(source)
     except Exception as error:  # the reader's errors are its own
-        raise ValueError(f"{files[0]} or one beside it is damaged, or no array_record file ({error}).") from error
+        raise ValueError(
+            f"{files[0]} or one beside it is damaged, or no array_record file ({error})."
+        ) from error
     print(f"note: {path} has no labels: kNN and probes are off, all else stays on")
-    stats = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
+    stats = [
+        (file.name, status.st_size, status.st_mtime_ns)
+        for file in files
+        for status in [file.stat()]
+    ]
 
     def read(numbers: Sequence[int]) -> list[Content]:
         try:

@@ -10,8 +10,8 @@ ON_TERMINAL, ELSEWHERE = 0.2, 10.0  # seconds between two lines
 class Progress:
     """A line on stderr that renews itself on a terminal and comes every ten seconds elsewhere.
 
-    `total` is 0 where it is not known; `unit` is "MB", for which bytes are counted, or a word such as "images".
-    """
+    `total` is 0 where it is not known; `unit` is "MB", for which bytes are counted, or a word such
+    as "images"."""
 
     def __init__(self, label: str, total: int, unit: str = "MB") -> None:
         self.label, self.total, self.unit = label, total, unit
@@ -22,7 +22,9 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
@@ -36,7 +38,9 @@ class Progress:
         rate = (done - self.before) / max(now - self.began, 1e-9)
         text = f"{self.label}: {self._count(done)}"
         text += (
-            f" of {self._count(self.total)} {self.unit} ({done / self.total:.0%})" if self.total else f" {self.unit}"
+            f" of {self._count(self.total)} {self.unit} ({done / self.total:.0%})"
+            if self.total
+            else f" {self.unit}"
         )
         text += f", {self._count(rate)} a second"
         if self.total > done and rate > 0:
@@ -58,5 +62,7 @@ def duration(seconds: float) -> str:
 
 def amount(size: int) -> str:
     """Bytes as a person reads them: 812 kB, 170 MB, 5.0 GB."""
-    unit, scale = next(((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6)) if size >= scale), ("kB", 1e3))
+    unit, scale = next(
+        ((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6)) if size >= scale), ("kB", 1e3)
+    )
     return f"{size / scale:,.{1 if size < 10 * scale else 0}f} {unit}"

@@ -1,7 +1,7 @@
 """Images that are decoded as they are used, for data sets too large to keep decoded.
 
-By threads of this process, as both decoders work outside the interpreter's lock; or, where so many cores are to be fed
-that the lock is in the way, by processes, through Grain.
+By threads of this process, as both decoders work outside the interpreter's lock; or, where so many
+cores are to be fed that the lock is in the way, by processes, through Grain.
 """
 
 import copy
@@ -22,7 +22,9 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def decoded(split: Split, numbers: Sequence[int], size: int) -> list[tuple[np.ndarray | str, int]]:
-    """Images uint8 [H, W, C] of the split, `square` to `size` pixels if above 0, or the reason why not; and labels."""
+    """Images uint8 [H, W, C] of the split, `square` to `size` pixels if above 0, or the reason why
+    not; and labels.
+    """
 
     def image(content: bytes | np.ndarray | str) -> np.ndarray | str:
         try:
@@ -36,19 +38,25 @@ def decoded(split: Split, numbers: Sequence[int], size: int) -> list[tuple[np.nd
 def in_threads(
     pool: ThreadPoolExecutor, split: Split, numbers: Sequence[int], size: int
 ) -> Iterator[tuple[np.ndarray | str, int]]:
-    """`decoded` by the threads of the pool, which begin at once; a few at a time, as TFDS reads single ones slowly."""
+    """`decoded` by the threads of the pool, which begin at once; a few at a time, as TFDS reads
+    single ones slowly.
+    """
     few = min(max(len(numbers) // (4 * CORES), 1), 32)
     parts = [numbers[start : start + few] for start in range(0, len(numbers), few)]
     return itertools.chain.from_iterable(pool.map(lambda part: decoded(split, part, size), parts))
 
 
 class Streamed:
-    """uint8 [n, H, W, C], indexed along its first axis like an array that is not there: reading decodes."""
+    """uint8 [n, H, W, C], indexed along its first axis like an array that is not there: reading
+    decodes.
+    """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, split: Split, kept: np.ndarray, shape: tuple[int, ...], size: int) -> None:
-        """Images `kept` int [n] of the split, each `square` to `size` pixels if that is above 0, then of `shape`."""
+        """Images `kept` int [n] of the split, each `square` to `size` pixels if that is above 0,
+        then of `shape`.
+        """
         self.shape = (len(kept), *shape)
         self.ndim = len(self.shape)
         self.nbytes = int(np.prod(self.shape, dtype=np.int64))
@@ -60,7 +68,9 @@ class Streamed:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """One image, or those of a slice or an integer array; ValueError for one that has changed or gone since."""
+        """One image, or those of a slice or an integer array; ValueError for one that has changed
+        or gone since.
+        """
         numbers = self._kept[rows]
         if numbers.ndim == 0:
             return self[[rows]][0]
@@ -69,10 +79,16 @@ class Streamed:
         found = in_threads(self._pool, self._split, numbers.tolist(), self._size)
         for place, (image, _) in enumerate(found):
             if isinstance(image, str) or image.shape != self.shape[1:]:
-                reason = image if isinstance(image, str) else f"its shape is {image.shape}, not {self.shape[1:]}"
+                reason = (
+                    image
+                    if isinstance(image, str)
+                    else f"its shape is {image.shape}, not {self.shape[1:]}"
+                )
                 raise ValueError(
-                    f"{self._split.where(int(numbers[place]))} could be read when the data was checked, and now it "
-                    f"cannot ({reason}). Put it back; if the data has changed on purpose, start a new run."
+                    f"{self._split.where(int(numbers[place]))} could be read when the data was "
+                    "checked, and now it "
+                    f"cannot ({reason}). Put it back; if the data has changed on purpose, start a "
+                    "new run."
                 )
             images[place] = image
         return images
@@ -85,7 +101,9 @@ class Streamed:
 
 
 class Batches:
-    """All batches of a run as Grain's random-access source: number k holds this process's images of step k."""
+    """All batches of a run as Grain's random-access source: number k holds this process's images of
+    step k.
+    """
 
     def __init__(self, images: Streamed, order: Callable[[int], np.ndarray], part: slice) -> None:
         """`order` gives the indices [B] of a step, `part` those of them that this process needs."""
@@ -99,21 +117,29 @@ class Batches:
 
 
 def in_processes(batches: Batches, start: int, workers: int) -> Any:
-    """An iterator over the batches `start`, start + 1, ... without end, each made by one of `workers` processes.
+    """An iterator over the batches `start`, start + 1, ... without end, each made by one of
+    `workers` processes.
 
     Its `close` ends them.
     """
     import grain  # a second to import, for those who need it
     from absl import flags
 
-    if not flags.FLAGS.is_parsed():  # Grain reads its flags, which are parsed only where a command has been started
+    if (
+        not flags.FLAGS.is_parsed()
+    ):  # Grain reads its flags, which are parsed only where a command has been started
         flags.FLAGS.mark_as_parsed()
-    # Batches that wait in shared memory when a run ends are freed by Python's tracker process, which need not say so.
+    # Batches that wait in shared memory when a run ends are freed by Python's tracker process,
+    # which need not say so.
     sys.warnoptions.append("ignore:resource_tracker")
     batches.images = batches.images.shared(workers)
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     rows = grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
-    return iter(rows.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_leave_interrupts))
+    return iter(
+        rows.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_leave_interrupts
+        )
+    )
 
 
 def _leave_interrupts(worker: int, workers: int) -> None:

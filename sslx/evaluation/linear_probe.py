@@ -1,9 +1,10 @@
-"""Linear probes on cached features: a grid of learning rates and decays in one pass, chosen on held-out training rows.
+"""Linear probes on cached features: a grid of learning rates and decays in one pass, chosen on
+held-out training rows.
 
-The test split never takes part in the choice. A fixed, class-stratified fifth of the training split is held out, every
-setting of the grid is trained on the rest, the best one is trained again on the whole training split, and so is the
-protocol's nominal setting, so that both numbers can be reported.
-"""
+The test split never takes part in the choice. A fixed, class-stratified fifth of the training split
+is held out, every setting of the grid is trained on the rest, the best one is trained again on the
+whole training split, and so is the protocol's nominal setting, so that both numbers can be
+reported."""
 
 import math
 import warnings
@@ -27,25 +28,41 @@ _LBFGS_TOLERANCE, _LBFGS_STEPS = 1e-5, 1000
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a probe is trained; the first learning rate times 1 and the first penalty are the nominal setting."""
+    """How a probe is trained; the first learning rate times 1 and the first penalty are the nominal
+    setting.
+    """
 
     description: str
-    penalties: tuple[float, ...]  # decoupled weight decay for Adam; the factor of |W|^2 / 2 for L-BFGS
+    penalties: tuple[
+        float, ...
+    ]  # decoupled weight decay for Adam; the factor of |W|^2 / 2 for L-BFGS
     learning_rate: float = 1.0
     rate_factors: tuple[float, ...] = (1.0, 0.3, 3.0, 0.1, 10.0)
     epochs: int = 0  # 0: L-BFGS to convergence
-    drops: tuple[float, ...] = ()  # fractions of the training after which the rate is multiplied by 0.1
+    drops: tuple[
+        float, ...
+    ] = ()  # fractions of the training after which the rate is multiplied by 0.1
     batch_size: int = 256
     init_std: float = 0.01
     standardize: bool = False
 
     @property
     def grid(self) -> list[Setting]:
-        """The settings (learning rate, penalty), ordered so that the least extreme one of equals comes first."""
+        """The settings (learning rate, penalty), ordered so that the least extreme one of equals
+        comes first.
+        """
         return sorted(
-            ((self.learning_rate * factor, penalty) for penalty in self.penalties for factor in self.rate_factors),
+            (
+                (self.learning_rate * factor, penalty)
+                for penalty in self.penalties
+                for factor in self.rate_factors
+            ),
             key=lambda setting: (
-                round(abs(math.log10(setting[0] / self.learning_rate)) + self.penalties.index(setting[1]), 6),
+                round(
+                    abs(math.log10(setting[0] / self.learning_rate))
+                    + self.penalties.index(setting[1]),
+                    6,
+                ),
                 setting[0],
             ),
         )
@@ -53,14 +70,16 @@ class Protocol:
 
 PROTOCOLS = {
     "lidar": Protocol(
-        "Adam, lr 0.01 x {0.1, 0.3, 1, 3, 10}, x0.1 after 15 of 20 epochs, batch 256, decay {0, 1e-3, 1e-1}",
+        "Adam, lr 0.01 x {0.1, 0.3, 1, 3, 10}, x0.1 after 15 of 20 epochs, batch 256, decay {0, "
+        "1e-3, 1e-1}",
         penalties=(0.0, 1e-3, 1e-1),
         learning_rate=0.01,
         epochs=20,
         drops=(0.75,),
     ),
     "diet": Protocol(
-        "AdamW, lr 0.001 x {0.1, 0.3, 1, 3, 10}, x0.1 after 50 and 75 of 100 epochs, batch 256, decay {0, 0.01, 0.1}",
+        "AdamW, lr 0.001 x {0.1, 0.3, 1, 3, 10}, x0.1 after 50 and 75 of 100 epochs, batch 256, "
+        "decay {0, 0.01, 0.1}",
         penalties=(0.01, 0.0, 0.1),
         learning_rate=0.001,
         epochs=100,
@@ -78,9 +97,13 @@ PROTOCOLS = {
 
 
 class ProbeResult(NamedTuple):
-    """What a probe found; accuracies lie in [0, 1], and `description` is the line to print beside them."""
+    """What a probe found; accuracies lie in [0, 1], and `description` is the line to print beside
+    them.
+    """
 
-    accuracy: float  # on the test split, by the selected setting trained on the whole training split
+    accuracy: (
+        float  # on the test split, by the selected setting trained on the whole training split
+    )
     nominal_accuracy: float  # the same for the protocol's nominal setting
     validation_accuracy: float  # of the selected setting, trained without the held-out rows
     protocol: str
@@ -90,7 +113,9 @@ class ProbeResult(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The linear classifier: weights [d, c] and bias [c], with a leading axis [g] when a grid is trained."""
+    """The linear classifier: weights [d, c] and bias [c], with a leading axis [g] when a grid is
+    trained.
+    """
 
     weights: jax.Array
     bias: jax.Array
@@ -105,36 +130,58 @@ def linear_probe(
     protocol: str = "lidar",
     seed: int = 0,
 ) -> ProbeResult:
-    """Train a linear classifier on features [n, d] with labels [n] and judge it on features [m, d] with labels [m].
+    """Train a linear classifier on features [n, d] with labels [n] and judge it on features [m, d]
+    with labels [m].
 
-    `seed` decides the first weights and the batch order, and nothing else does. Test labels absent from training
-    count as wrong. Raises ValueError for an unknown protocol, features that are not finite matrices of one width,
-    labels that are not integers, fewer than 2 classes, and classes with one row only. Protocols: "lidar" is that of
-    Thilak et al. 2024 for I-JEPA, "diet" that of public DIET code, "lbfgs" a logistic regression for small sets.
-    """
+    `seed` decides the first weights and the batch order, and nothing else does. Test labels absent
+    from training count as wrong. Raises ValueError for an unknown protocol, features that are not
+    finite matrices of one width, labels that are not integers, fewer than 2 classes, and classes
+    with one row only. Protocols: "lidar" is that of Thilak et al. 2024 for I-JEPA, "diet" that of
+    public DIET code, "lbfgs" a logistic regression for small sets."""
     if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown probe protocol {protocol!r}. Known are {', '.join(map(repr, PROTOCOLS))}.")
+        raise ValueError(
+            f"Unknown probe protocol {protocol!r}. Known are {', '.join(map(repr, PROTOCOLS))}."
+        )
     recipe = PROTOCOLS[protocol]
     train, classes, targets = check_split("train", train_features, train_labels)
     test, test_targets = check_test_split(train, classes, test_features, test_labels)
     if len(classes) < 2:
-        raise ValueError(f"A linear probe needs at least 2 classes, but all {len(train)} training rows share one.")
+        raise ValueError(
+            f"A linear probe needs at least 2 classes, but all {len(train)} training rows share "
+            "one."
+        )
     held_out, every_row = held_out_rows(targets), np.ones(len(train), bool)
     grid = recipe.grid
     validation, diverged = _fit_and_score(
-        recipe, grid, seed, (train, targets), ~held_out, (train[held_out], targets[held_out]), len(classes)
+        recipe,
+        grid,
+        seed,
+        (train, targets),
+        ~held_out,
+        (train[held_out], targets[held_out]),
+        len(classes),
     )
     if diverged.all():
         raise ValueError(
             f"Every setting of the probe protocol {protocol!r} diverged on features of size up to "
-            f"{np.abs(train).max():.3g}. Rescale the features, or pass protocol='lbfgs', which standardises them."
+            f"{np.abs(train).max():.3g}. Rescale the features, or pass protocol='lbfgs', which "
+            "standardises them."
         )
     best = int(np.argmax(validation))
     final, final_diverged = _fit_and_score(
-        recipe, [grid[best], grid[0]], seed, (train, targets), every_row, (test, test_targets), len(classes)
+        recipe,
+        [grid[best], grid[0]],
+        seed,
+        (train, targets),
+        every_row,
+        (test, test_targets),
+        len(classes),
     )
     if final_diverged.any():
-        warnings.warn(f"Probe protocol {protocol!r}: a setting diverged and its accuracy counts as 0.", stacklevel=2)
+        warnings.warn(
+            f"Probe protocol {protocol!r}: a setting diverged and its accuracy counts as 0.",
+            stacklevel=2,
+        )
     return ProbeResult(
         accuracy=float(final[0]),
         nominal_accuracy=float(final[1]),
@@ -143,17 +190,22 @@ def linear_probe(
         description=recipe.description,
         selected=_describe(recipe, grid[best]),
         grid=[
-            {**_describe(recipe, setting), "validation_accuracy": float(accuracy), "diverged": bool(bad)}
+            {
+                **_describe(recipe, setting),
+                "validation_accuracy": float(accuracy),
+                "diverged": bool(bad),
+            }
             for setting, accuracy, bad in zip(grid, validation, diverged, strict=True)
         ],
     )
 
 
 def held_out_rows(targets: np.ndarray) -> np.ndarray:
-    """Return a mask [n] of a fixed fifth of every class, at least one row of each class that has two.
+    """Return a mask [n] of a fixed fifth of every class, at least one row of each class that has
+    two.
 
-    The choice depends on the targets [n] alone, so every protocol and seed validates on the same rows.
-    Raises ValueError if no class has two rows.
+    The choice depends on the targets [n] alone, so every protocol and seed validates on the same
+    rows. Raises ValueError if no class has two rows.
     """
     shuffled = np.random.default_rng(0).permutation(len(targets))
     mask = np.zeros(len(targets), bool)
@@ -163,7 +215,8 @@ def held_out_rows(targets: np.ndarray) -> np.ndarray:
             mask[members[: max(1, round(len(members) / 5))]] = True
     if not mask.any():
         raise ValueError(
-            f"A linear probe holds out a fifth of every class, but each of the {targets.max() + 1} classes has only "
+            f"A linear probe holds out a fifth of every class, but each of the {targets.max() + 1} "
+            "classes has only "
             "1 training row. Pass at least 2 rows of some class; 5 of each are advised."
         )
     return mask
@@ -183,22 +236,28 @@ def _fit_and_score(
     judge: tuple[np.ndarray, np.ndarray],
     num_classes: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy [g] on `judge` of every setting fitted to the `used` rows of `train`, and a mask [g] of divergence.
+    """Accuracy [g] on `judge` of every setting fitted to the `used` rows of `train`, and a mask [g]
+    of divergence.
 
     A setting that diverged has accuracy 0.
     """
     (features, targets), (judge_features, judge_targets) = train, judge
     if recipe.standardize:
         mean, scale = _moments(features[used])
-        features, judge_features = (((rows - mean) / scale).astype(np.float32) for rows in (features, judge_features))
+        features, judge_features = (
+            ((rows - mean) / scale).astype(np.float32) for rows in (features, judge_features)
+        )
     if recipe.epochs:
-        first = np.random.default_rng(seed).normal(0, recipe.init_std, (features.shape[1], num_classes))
+        first = np.random.default_rng(seed).normal(
+            0, recipe.init_std, (features.shape[1], num_classes)
+        )
         rates, penalties = np.array(settings, np.float32).T
         heads = _train_with_adam(
             recipe, first.astype(np.float32), features[used], targets[used], rates, penalties, seed
         )
     else:
-        # Unused rows get weight 0 rather than being cut off, so that both fits of a probe share one compilation.
+        # Unused rows get weight 0 rather than being cut off, so that both fits of a probe share one
+        # compilation.
         weights = (used / used.sum()).astype(np.float32)
         rows = jax.device_put((features, targets, weights))
         fits = [_train_with_lbfgs(num_classes, *rows, penalty) for _, penalty in settings]
@@ -210,7 +269,8 @@ def _fit_and_score(
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and scale [d] of the training rows [n, d]; constant features get scale 1."""
     mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    # The mean of n equal numbers is off by a rounding error, which must not be blown up to unit variance.
+    # The mean of n equal numbers is off by a rounding error, which must not be blown up to unit
+    # variance.
     return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)
 
 
@@ -248,21 +308,31 @@ def _train_with_adam(
         adamw = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(penalty))
 
         def loss(head: Head, rows: jax.Array) -> jax.Array:
-            # The last batch of an epoch is filled up with the index n; those rows count for nothing.
+            # The last batch of an epoch is filled up with the index n; those rows count for
+            # nothing.
             per_row = optax.softmax_cross_entropy_with_integer_labels(
                 _logits(head, features.at[rows].get(mode="clip")), targets.at[rows].get(mode="clip")
             )
             return jnp.mean(per_row, where=rows < n)
 
-        def epoch(carry: tuple[Head, optax.OptState], index: jax.Array) -> tuple[tuple[Head, optax.OptState], None]:
+        def epoch(
+            carry: tuple[Head, optax.OptState], index: jax.Array
+        ) -> tuple[tuple[Head, optax.OptState], None]:
             order = jax.random.permutation(jax.random.fold_in(jax.random.key(seed), index), n)
-            batches = jnp.pad(order, (0, steps * batch_size - n), constant_values=n).reshape(steps, batch_size)
+            batches = jnp.pad(order, (0, steps * batch_size - n), constant_values=n).reshape(
+                steps, batch_size
+            )
             step_size = rate * 0.1 ** (index >= drops).sum()
 
-            def step(carry: tuple[Head, optax.OptState], rows: jax.Array) -> tuple[tuple[Head, optax.OptState], None]:
+            def step(
+                carry: tuple[Head, optax.OptState], rows: jax.Array
+            ) -> tuple[tuple[Head, optax.OptState], None]:
                 head, state = carry
                 updates, state = adamw.update(jax.grad(loss)(head, rows), state, head)
-                return (optax.apply_updates(head, jax.tree.map(lambda u: -step_size * u, updates)), state), None
+                return (
+                    optax.apply_updates(head, jax.tree.map(lambda u: -step_size * u, updates)),
+                    state,
+                ), None
 
             return jax.lax.scan(step, carry, batches)
 
@@ -274,12 +344,18 @@ def _train_with_adam(
 
 @partial(jax.jit, static_argnames="num_classes")
 def _train_with_lbfgs(
-    num_classes: int, features: jax.Array, targets: jax.Array, weights: jax.Array, penalty: jax.Array
+    num_classes: int,
+    features: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    penalty: jax.Array,
 ) -> Head:
     lbfgs = optax.lbfgs()
 
     def loss(head: Head) -> jax.Array:
-        entropies = optax.softmax_cross_entropy_with_integer_labels(_logits(head, features), targets)
+        entropies = optax.softmax_cross_entropy_with_integer_labels(
+            _logits(head, features), targets
+        )
         return weights @ entropies + 0.5 * penalty * jnp.sum(head.weights**2)
 
     def unfinished(carry: tuple[Head, optax.OptState, int]) -> jax.Array:
@@ -290,7 +366,9 @@ def _train_with_lbfgs(
     def step(carry: tuple[Head, optax.OptState, int]) -> tuple[Head, optax.OptState, int]:
         head, state, index = carry
         value, gradient = optax.value_and_grad_from_state(loss)(head, state=state)
-        updates, state = lbfgs.update(gradient, state, head, value=value, grad=gradient, value_fn=loss)
+        updates, state = lbfgs.update(
+            gradient, state, head, value=value, grad=gradient, value_fn=loss
+        )
         return optax.apply_updates(head, updates), state, index + 1
 
     # The problem is convex, so the start does not matter.

@@ -1,4 +1,6 @@
-"""Pictures of what an encoder has learned: neighbours, attention, patches as colours; and the masks it was given."""
+"""Pictures of what an encoder has learned: neighbours, attention, patches as colours; and the masks
+it was given.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +13,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from sslx.data.masks import MultiBlockMasks  # noqa: E402
 from sslx.data.sources import Source  # noqa: E402
-from sslx.data.views import plain_view, training_masks  # noqa: E402
+from sslx.evaluation.evaluate import draw  # noqa: E402
 from sslx.evaluation.features import Extractor, Model  # noqa: E402
-from sslx.evaluation.judge import draw  # noqa: E402
-from sslx.training.method import Method  # noqa: E402
+from sslx.method import Method  # noqa: E402
+from sslx.views.masks import MultiBlockMasks  # noqa: E402
+from sslx.views.views import plain_view, training_masks  # noqa: E402
 
 SHOWN = 8  # images of each picture
 NEIGHBOURS = 8
@@ -24,9 +26,16 @@ SEARCHED = 5000  # images among which neighbours are looked for
 
 
 def draw_pictures(
-    method: Method, model: Model, extractor: Extractor, train: Source, test: Source | None, step: int, folder: Path
+    method: Method,
+    model: Model,
+    extractor: Extractor,
+    train: Source,
+    test: Source | None,
+    step: int,
+    folder: Path,
 ) -> list[Path]:
-    """Write what can be drawn of the model as PNGs into `folder`: neighbours always, the rest of a vision transformer.
+    """Write what can be drawn of the model as PNGs into `folder`: neighbours always, the rest of a
+    vision transformer.
 
     Neighbours are by cosine of the representation, queries from the test split where there is one.
     """
@@ -41,7 +50,11 @@ def draw_pictures(
         params = own(model["params"], model["extra"]) if own else model["params"]["encoder"]
 
         def look(returns: str) -> np.ndarray:
-            apply = jax.jit(lambda params, images: encoder.apply(params, {}, images, train=False, returns=returns)[0])
+            apply = jax.jit(
+                lambda params, images: encoder.apply(
+                    params, {}, images, train=False, returns=returns
+                )[0]
+            )
             return np.asarray(apply(params, images))
 
         pictures["attention"] = lambda path: _attention(look("attention")[-1], images, path)
@@ -56,7 +69,9 @@ def draw_pictures(
     return paths
 
 
-def _neighbours(model: Model, extractor: Extractor, train: Source, queries: np.ndarray, path: Path) -> None:
+def _neighbours(
+    model: Model, extractor: Extractor, train: Source, queries: np.ndarray, path: Path
+) -> None:
     pool = draw(train, SEARCHED, seed=1)
 
     def unit(images: np.ndarray) -> np.ndarray:
@@ -69,7 +84,10 @@ def _neighbours(model: Model, extractor: Extractor, train: Source, queries: np.n
 
 
 def _attention(weights: np.ndarray, images: np.ndarray, path: Path) -> None:
-    """Of the class token; without one, what a patch gets on average from all others. `weights` [n, heads, T, T]."""
+    """Of the class token; without one, what a patch gets on average from all others.
+
+    `weights` [n, heads, T, T].
+    """
     side = int(weights.shape[-1] ** 0.5)
     has_class = weights.shape[-1] == side * side + 1
     maps = weights[:, :, 0, 1:] if has_class else weights.mean(axis=2)
@@ -80,24 +98,36 @@ def _attention(weights: np.ndarray, images: np.ndarray, path: Path) -> None:
 
 
 def _patches(tokens: np.ndarray, images: np.ndarray, path: Path) -> None:
-    """The first three principal components of all patches [n, N, D], each spread over its 1st to 99th percentile."""
+    """The first three principal components of all patches [n, N, D], each spread over its 1st to
+    99th percentile.
+    """
     side = int(tokens.shape[1] ** 0.5)
     rows = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
     rows -= rows.mean(axis=0)
     _, _, axes = np.linalg.svd(rows, full_matrices=False)
     parts = rows @ axes[:3].T
     low, high = np.percentile(parts, [1, 99], axis=0)
-    colours = np.clip((parts - low) / np.maximum(high - low, 1e-12), 0, 1).reshape(len(images), side, side, 3)
+    colours = np.clip((parts - low) / np.maximum(high - low, 1e-12), 0, 1).reshape(
+        len(images), side, side, 3
+    )
     half = -(-len(images) // 2)
     pairs = [[images[i], colours[i]] for i in range(len(images))]
-    _grid([pairs[i] + (pairs[i + half] if i + half < len(pairs) else []) for i in range(half)], [], path)
+    _grid(
+        [pairs[i] + (pairs[i + half] if i + half < len(pairs) else []) for i in range(half)],
+        [],
+        path,
+    )
 
 
 def _masks(masks: Any, grid: int, images: np.ndarray, path: Path) -> None:
     """I-JEPA: the context and each target block; data2vec: what is left of the image."""
     titles = ["image", "seen"]
     if isinstance(masks, MultiBlockMasks):
-        titles = ["image", "context", *(f"target {number + 1}" for number in range(masks.targets.shape[1]))]
+        titles = [
+            "image",
+            "context",
+            *(f"target {number + 1}" for number in range(masks.targets.shape[1])),
+        ]
     rows = []
     for number, image in enumerate(images):
         one: Any = jax.tree.map(lambda leaf: np.asarray(leaf[number]), masks)  # noqa: B023
@@ -105,7 +135,10 @@ def _masks(masks: Any, grid: int, images: np.ndarray, path: Path) -> None:
             seen = [~one]
         else:
             seen = [_as_grid(one.context, one.context_used, grid)]
-            seen += [_as_grid(*target, grid) for target in zip(one.targets, one.targets_used, strict=True)]
+            seen += [
+                _as_grid(*target, grid)
+                for target in zip(one.targets, one.targets_used, strict=True)
+            ]
         rows.append([image, *(_only(image, shown.reshape(grid, grid)) for shown in seen)])
     _grid(rows, titles, path)
 
@@ -131,7 +164,9 @@ def _displayable(image: np.ndarray) -> np.ndarray:
 def _grid(rows: list[list[np.ndarray]], titles: list[str], path: Path) -> None:
     columns = max(len(row) for row in rows)
     size = (1.3 * columns, 1.3 * len(rows) + 0.3)
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=size, layout="constrained", squeeze=False
+    )
     for line, row in zip(axes, rows, strict=True):
         for axis in line:
             axis.axis("off")

@@ -1,8 +1,10 @@
-"""Verdicts as a table for the console and a Markdown file, and what they say about choosing a checkpoint."""
+"""Verdicts as a table for the console and a Markdown file, and what they say about choosing a
+checkpoint.
+"""
 
 import warnings
 
-from sslx.evaluation.judge import Verdict
+from sslx.evaluation.evaluate import Verdict
 
 NAMES = {
     "lidar": "LiDAR",
@@ -17,12 +19,22 @@ NAMES = {
     "linear": "linear %",
 }
 # Of order 1, so a third digit is shown.
-UNITS = ("feature_std", "mean_cosine", "self_clustering", "uniformity", "alignment", "alpha_req", "clid")
+UNITS = (
+    "feature_std",
+    "mean_cosine",
+    "self_clustering",
+    "uniformity",
+    "alignment",
+    "alpha_req",
+    "clid",
+)
 RANKS = ("lidar", "rankme", "augmented_rankme")  # of these the highest value picks the checkpoint
 
 
 def table(verdicts: list[Verdict], pixels: dict[str, float]) -> str:
-    """A Markdown table with a row per checkpoint, and one for raw pixels; step 0 is the untrained network."""
+    """A Markdown table with a row per checkpoint, and one for raw pixels; step 0 is the untrained
+    network.
+    """
     columns = list(verdicts[0].values)
     rows = [["step", *map(heading, columns)]]
     if pixels:
@@ -32,13 +44,18 @@ def table(verdicts: list[Verdict], pixels: dict[str, float]) -> str:
         rows.append([label, *(_cell(column, verdict.values[column]) for column in columns)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
     ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])
+    return "\n".join(
+        [lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]]
+    )
 
 
 def selection(verdicts: list[Verdict]) -> list[str]:
-    """For each label-free metric: the checkpoint it picks, and its rank correlation with the probe over the run."""
+    """For each label-free metric: the checkpoint it picks, and its rank correlation with the probe
+    over the run.
+    """
     target = next((name for name in ("linear", "knn") if name in verdicts[0].values), None)
     trained = [verdict for verdict in verdicts if verdict.step > 0]
     if target is None or len(trained) < 3:
@@ -48,9 +65,12 @@ def selection(verdicts: list[Verdict]) -> list[str]:
     for name in verdicts[0].values:
         if name.partition("/")[0] in RANKS:
             pick = max(trained, key=lambda verdict: verdict.values[name])
-            rho, tau = _correlation([v.values[name] for v in trained], [v.values[target] for v in trained])
+            rho, tau = _correlation(
+                [v.values[name] for v in trained], [v.values[target] for v in trained]
+            )
             lines.append(
-                f"Highest {heading(name)}: step {pick.step} with {_cell(target, pick.values[target])}; over "
+                f"Highest {heading(name)}: step {pick.step} with "
+                f"{_cell(target, pick.values[target])}; over "
                 f"{len(trained)} checkpoints Spearman {rho:+.2f}, Kendall tau-b {tau:+.2f}."
             )
     return lines

@@ -1,6 +1,8 @@
-"""Barlow Twins: the cross-correlation matrix of two views becomes the identity (Zbontar et al., ICML 2021, equation 1).
+"""Barlow Twins: the cross-correlation matrix of two views becomes the identity (Zbontar et al.,
+ICML 2021, equation 1).
 
-    loss = s * ( sum_j (C_jj - 1)^2 + w * sum_{j != k} C_jk^2 ),    C = normalised(z1)^T normalised(z2) / B
+    loss = s * ( sum_j (C_jj - 1)^2 + w * sum_{j != k} C_jk^2 ),    C = normalised(z1)^T
+    normalised(z2) / B
 
 | | official code | here |
 |---|---|---|
@@ -9,8 +11,8 @@
 | scale s | 1 (once 1/32; solo-learn 0.1 on CIFAR, vissl 0.024) | `scale`; LARS hides it for weights |
 | projector | Linear - BN - ReLU twice, Linear; no biases; 8192 wide | the same; batch norm per view |
 
-The official rate 0.0048 of biases and batch norm, against 0.2 of weights, was found with that divided gradient.
-"""
+The official rate 0.0048 of biases and batch norm, against 0.2 of weights, was found with that
+divided gradient."""
 
 from dataclasses import dataclass
 
@@ -18,13 +20,16 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.views.views import Crop, Views, two_views
 
 
 def barlow_twins_loss(z1: Array, z2: Array, *, weight: float) -> Array:
-    """Barlow Twins' loss of embeddings [B, D] of two views, scale 1. Raises ValueError for a batch of 1."""
+    """Barlow Twins' loss of embeddings [B, D] of two views, scale 1.
+
+    Raises ValueError for a batch of 1.
+    """
     diagonal, off_diagonal = barlow_twins_terms(z1, z2)
     return diagonal + weight * off_diagonal
 
@@ -35,10 +40,14 @@ def barlow_twins_terms(z1: Array, z2: Array) -> tuple[Array, Array]:
     chex.assert_equal_shape([z1, z2])
     batch, width = z1.shape
     if batch < 2:
-        raise ValueError("Barlow Twins' loss needs a batch of 2 images or more: one has no correlation.")
+        raise ValueError(
+            "Barlow Twins' loss needs a batch of 2 images or more: one has no correlation."
+        )
     correlation = jnp.matmul(_normalised(z1).T, _normalised(z2), precision="highest") / batch
     on = jnp.eye(width, dtype=bool)
-    return jnp.sum(jnp.where(on, correlation - 1.0, 0.0) ** 2), jnp.sum(jnp.where(on, 0.0, correlation) ** 2)
+    return jnp.sum(jnp.where(on, correlation - 1.0, 0.0) ** 2), jnp.sum(
+        jnp.where(on, 0.0, correlation) ** 2
+    )
 
 
 def _normalised(z: Array) -> Array:

@@ -1,9 +1,11 @@
-"""BYOL: one view's prediction of the other view, as a slow teacher sees it (Grill et al., NeurIPS 2020, equation 2).
+"""BYOL: one view's prediction of the other view, as a slow teacher sees it (Grill et al., NeurIPS
+2020, equation 2).
 
-    loss = mean over images of |p1 - t2|^2 + |p2 - t1|^2 = mean of 4 - 2 cos(p1, t2) - 2 cos(p2, t1), between 0 and 8
+    loss = mean over images of |p1 - t2|^2 + |p2 - t1|^2 = mean of 4 - 2 cos(p1, t2) - 2 cos(p2,
+    t1), between 0 and 8
 
-p is the student's prediction, t the teacher's projection, both of unit length; the teacher follows after each step,
-t <- tau t + (1 - tau) s, with tau from `momentum` to 1 on a cosine.
+p is the student's prediction, t the teacher's projection, both of unit length; the teacher follows
+after each step, t <- tau t + (1 - tau) s, with tau from `momentum` to 1 on a cosine.
 
 | | folklore | official code, and here |
 |---|---|---|
@@ -21,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.schedules import Durations, cosine
+from sslx.views.views import Crop, Views, two_views
 
 
 def byol_loss(p1: Array, p2: Array, t1: Array, t2: Array) -> Array:
@@ -68,7 +70,9 @@ class Method:
     def prediction(self) -> Network:
         """The student's predictor; nothing with `use_predictor=False`, a way to collapse."""
         widths = (*self.predictor, self.head.width)
-        return _head(widths) if self.use_predictor else heads.projector(self.head.width, (), norm=True)
+        return (
+            _head(widths) if self.use_predictor else heads.projector(self.head.width, (), norm=True)
+        )
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
         """Student and teacher, drawn independently."""
@@ -85,7 +89,9 @@ class Method:
         self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """BYOL's loss of the global batch."""
-        projections, stats = apply_to_views(self.network, params, extra["stats"], batch.views, groups=1)
+        projections, stats = apply_to_views(
+            self.network, params, extra["stats"], batch.views, groups=1
+        )
         (p1, p2), predictor_stats = apply_to_views(
             self.prediction, params["predictor"], extra["stats"]["predictor"], projections, groups=1
         )
@@ -102,7 +108,9 @@ class Method:
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """The teacher follows the student."""
         student = {name: params[name] for name in ("encoder", "projector")}
-        teacher = optax.incremental_update(student, extra["teacher"]["params"], 1 - self._momentum(step))
+        teacher = optax.incremental_update(
+            student, extra["teacher"]["params"], 1 - self._momentum(step)
+        )
         return params, extra | {"teacher": extra["teacher"] | {"params": teacher}}
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:

@@ -1,10 +1,12 @@
-"""data2vec for images: predict a teacher's contextual features of hidden patches (Baevski et al., ICML 2022).
+"""data2vec for images: predict a teacher's contextual features of hidden patches (Baevski et al.,
+ICML 2022).
 
-    target = LN(mean over the last blocks l of LN(teacher's patches after block l)),  LN without parameters, eps 1e-5
-    loss   = mean over hidden patches and features of smooth L1 (prediction - target), quadratic below beta
+    target = LN(mean over the last blocks l of LN(teacher's patches after block l)),  LN without
+    parameters, eps 1e-5 loss   = mean over hidden patches and features of smooth L1 (prediction -
+    target), quadratic below beta
 
-The student sees a mask token in place of hidden patches, the teacher sees the whole image. The teacher follows after
-each step, t <- m t + (1 - m) s.
+The student sees a mask token in place of hidden patches, the teacher sees the whole image. The
+teacher follows after each step, t <- m t + (1 - m) s.
 
 | | folklore, other code | official code, and here |
 |---|---|---|
@@ -17,8 +19,8 @@ each step, t <- m t + (1 - m) s.
 | teacher | training mode | eval mode: no drop path |
 | weight decay | | also on mask token and relative positions, not on biases, norms, class token |
 
-Left out: dropout of attention weights (0.05 in the published run), which `jax.nn.dot_product_attention` does not have.
-"""
+Left out: dropout of attention weights (0.05 in the published run), which
+`jax.nn.dot_product_attention` does not have."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,23 +30,27 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.data.masks import BlockWise
-from sslx.data.views import Crop, Views, one_view
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, grid_of, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.schedules import Durations, cosine
+from sslx.views.masks import BlockWise
+from sslx.views.views import Crop, Views, one_view
 
 NETWORKS = ("student", "teacher")
 
 
-def build_targets(layers: Array, *, normalise_layers: bool = True, normalise_average: bool = True) -> Array:
+def build_targets(
+    layers: Array, *, normalise_layers: bool = True, normalise_average: bool = True
+) -> Array:
     """Targets [B, N, D] from the teacher's patches after some blocks [L, B, N, D]."""
     chex.assert_rank(layers, 4)
     average = jnp.mean(heads.layer_norm(layers) if normalise_layers else layers, axis=0)
     return heads.layer_norm(average) if normalise_average else average
 
 
-def data2vec_loss(prediction: Array, target: Array, masked: Array | None = None, *, beta: float) -> Array:
+def data2vec_loss(
+    prediction: Array, target: Array, masked: Array | None = None, *, beta: float
+) -> Array:
     """Mean smooth L1 of predictions and targets [..., D], of the patches `masked` [...] if given.
 
     Targets get no gradient. Raises ValueError for a beta that is not above 0.
@@ -78,7 +84,10 @@ class Method:
 
     def __post_init__(self) -> None:
         if self.features_of not in NETWORKS:
-            raise ValueError(f"config.method.features_of is {self.features_of!r}; it takes {', '.join(NETWORKS)}.")
+            raise ValueError(
+                f"config.method.features_of is {self.features_of!r}; it takes "
+                f"{', '.join(NETWORKS)}."
+            )
 
     @property
     def views(self) -> Views:
@@ -109,24 +118,38 @@ class Method:
         settings = {"train": True, "key": key, "masked": hidden, "returns": "tokens"}
         tokens, _ = self.encoder.apply(params["encoder"], {}, images, **settings)
         prediction, _ = self.regressor.apply(params["regressor"], {}, tokens, train=True)
-        layers, _ = self.encoder.apply(extra["teacher"]["encoder"], {}, images, train=False, returns="layers")
-        normalise = {"normalise_layers": self.normalise_layers, "normalise_average": self.normalise_average}
+        layers, _ = self.encoder.apply(
+            extra["teacher"]["encoder"], {}, images, train=False, returns="layers"
+        )
+        normalise = {
+            "normalise_layers": self.normalise_layers,
+            "normalise_average": self.normalise_average,
+        }
         if not 1 <= self.target_blocks <= len(layers):
             raise ValueError(
-                f"config.method.target_blocks is {self.target_blocks}; the network has 1 to {len(layers)} of them."
+                f"config.method.target_blocks is {self.target_blocks}; the network has 1 to "
+                f"{len(layers)} of them."
             )
         target = build_targets(layers[-self.target_blocks :], **normalise)
         loss = data2vec_loss(prediction, target, masked, beta=self.beta)
-        # Targets are normalised per patch: that they differ between patches is what a collapse would end.
-        logs = {"target_std": jnp.mean(jnp.std(target, axis=(0, 1))), "momentum": self._momentum(step)}
+        # Targets are normalised per patch: that they differ between patches is what a collapse
+        # would end.
+        logs = {
+            "target_std": jnp.mean(jnp.std(target, axis=(0, 1))),
+            "momentum": self._momentum(step),
+        }
         return loss, (extra, logs | {"prediction_std": jnp.mean(jnp.std(prediction, axis=(0, 1)))})
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """The teacher follows the student."""
         student = {name: params[name] for name in extra["teacher"]}
-        return params, {"teacher": optax.incremental_update(student, extra["teacher"], 1 - self._momentum(step))}
+        return params, {
+            "teacher": optax.incremental_update(student, extra["teacher"], 1 - self._momentum(step))
+        }
 
-    def features(self, params: Params, extra: Extra, images: Array, masks: Array | None = None) -> Features:
+    def features(
+        self, params: Params, extra: Extra, images: Array, masks: Array | None = None
+    ) -> Features:
         """Pooled output of the network that `features_of` names, with the masked patches hidden."""
         network = params if self.features_of == "student" else extra["teacher"]
         options: dict[str, Any] = {"pool": self.pool or None}

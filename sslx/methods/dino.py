@@ -1,10 +1,11 @@
-"""DINO: a student's crops are to have the teacher's opinion of the large ones (Caron et al., ICCV 2021).
+"""DINO: a student's crops are to have the teacher's opinion of the large ones (Caron et al., ICCV
+2021).
 
     loss = mean over large crops t of the teacher, other crops v of the student, images, of
            - softmax((teacher_t - center) / T_teacher) . log softmax(student_v / T_student)
 
-Both are scores of K prototypes. The center is a running mean of the teacher's scores; the teacher follows after each
-step, t <- m t + (1 - m) s, with m from `momentum` to 1 on a cosine.
+Both are scores of K prototypes. The center is a running mean of the teacher's scores; the teacher
+follows after each step, t <- m t + (1 - m) s, with m from `momentum` to 1 on a cosine.
 
 | | folklore, other code | official code, and here |
 |---|---|---|
@@ -18,8 +19,8 @@ step, t <- m t + (1 - m) s, with m from `momentum` to 1 on a cosine.
 | weight decay | not on positions | on all but biases and tensors of one axis, from 0.04 to 0.4 on a cosine |
 | batch norm (ResNet) | | all crops of one resolution together |
 
-A loss that stays at ln K is a collapse onto equal scores: lower the rate or the teacher's temperature, or raise the
-momentum.
+A loss that stays at ln K is a collapse onto equal scores: lower the rate or the teacher's
+temperature, or raise the momentum.
 """
 
 from dataclasses import dataclass
@@ -29,32 +30,48 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.data.views import Crop, Views, multi_crop
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.schedules import Durations, cosine, epoch_linspace
+from sslx.views.views import Crop, Views, multi_crop
 
 NETWORKS = ("teacher", "student")
 
 
 def dino_loss(
-    student: Array, teacher: Array, center: Array, *, student_temperature: float, teacher_temperature: float | Array
+    student: Array,
+    teacher: Array,
+    center: Array,
+    *,
+    student_temperature: float,
+    teacher_temperature: float | Array,
 ) -> Array:
-    """DINO's loss of scores [V, B, K] of V crops, the first two large, and the teacher's [2, B, K] of those two.
+    """DINO's loss of scores [V, B, K] of V crops, the first two large, and the teacher's [2, B, K]
+    of those two.
 
-    The teacher's scores and the center [K] get no gradient. Raises ValueError for a temperature that is not above 0 and
-    for fewer than two crops.
+    The teacher's scores and the center [K] get no gradient. Raises ValueError for a temperature
+    that is not above 0 and for fewer than two crops.
     """
     chex.assert_rank([student, teacher, center], [3, 3, 1])
     chex.assert_shape(teacher, (2, *student.shape[1:]))
-    temperatures = {"student_temperature": student_temperature, "teacher_temperature": teacher_temperature}
+    temperatures = {
+        "student_temperature": student_temperature,
+        "teacher_temperature": teacher_temperature,
+    }
     for name, temperature in temperatures.items():
         if not isinstance(temperature, jax.core.Tracer) and temperature <= 0:
-            raise ValueError(f"{name} is {temperature}; it must be above 0, DINO's are 0.1 and 0.04.")
+            raise ValueError(
+                f"{name} is {temperature}; it must be above 0, DINO's are 0.1 and 0.04."
+            )
     views, batch, _ = student.shape
     if views < 2:
-        raise ValueError("DINO's loss needs scores [V, B, K] of two crops or more: each is compared with another.")
-    opinion = jax.nn.softmax(jax.lax.stop_gradient((teacher - center) / teacher_temperature), axis=-1)
+        raise ValueError(
+            "DINO's loss needs scores [V, B, K] of two crops or more: each is compared with "
+            "another."
+        )
+    opinion = jax.nn.softmax(
+        jax.lax.stop_gradient((teacher - center) / teacher_temperature), axis=-1
+    )
     prediction = jax.nn.log_softmax(student / student_temperature, axis=-1)
     pairs = jnp.einsum("tbk,vbk->tv", opinion, prediction, precision="highest")
     return -jnp.sum(pairs * (1 - jnp.eye(2, views, dtype=pairs.dtype))) / (batch * 2 * (views - 1))
@@ -66,7 +83,9 @@ def update_center(center: Array, teacher: Array, momentum: float) -> Array:
 
 
 def prototype_scores(projections: Array, last: Params) -> Array:
-    """Scores [..., K] of projections [..., D] for the `last` layer: its `direction` [D, K] and, if trained, `scale`."""
+    """Scores [..., K] of projections [..., D] for the `last` layer: its `direction` [D, K] and, if
+    trained, `scale`.
+    """
     direction = last["direction"]
     weights = direction * jax.lax.rsqrt(jnp.sum(direction * direction, axis=0, keepdims=True))
     return jnp.matmul(heads.unit_length(projections), weights * last.get("scale", 1.0))
@@ -92,13 +111,21 @@ class Method:
     momentum: float = 0.996  # of the teacher
     momentum_end: float = 1.0  # reached by a cosine over the run
     features_of: str = "teacher"  # or student
-    pool: str = ""  # of a vision transformer's features: class, mean, class+mean, class4; empty: what the loss reads
+    # of a vision transformer's features: class, mean, class+mean, class4; empty: what the loss
+    # reads
+    pool: str = ""
 
     def __post_init__(self) -> None:
         if self.features_of not in NETWORKS:
-            raise ValueError(f"config.method.features_of is {self.features_of!r}; it takes {', '.join(NETWORKS)}.")
+            raise ValueError(
+                f"config.method.features_of is {self.features_of!r}; it takes "
+                f"{', '.join(NETWORKS)}."
+            )
         if self.pool and not self.encoder.patch:
-            raise ValueError(f"config.method.pool is {self.pool!r}, which is for vision transformers: leave it empty.")
+            raise ValueError(
+                f"config.method.pool is {self.pool!r}, which is for vision transformers: leave it "
+                "empty."
+            )
 
     @property
     def views(self) -> Views:
@@ -109,7 +136,9 @@ class Method:
     def head(self) -> Network:
         """The projector, up to the bottleneck."""
         widths = heads.fill_in(self.projector, self.encoder.width)
-        return heads.mlp(widths, norm=self.projector_norm, bias=True, activation="gelu", init="normal_0.02")
+        return heads.mlp(
+            widths, norm=self.projector_norm, bias=True, activation="gelu", init="normal_0.02"
+        )
 
     @property
     def network(self) -> Network:
@@ -126,19 +155,27 @@ class Method:
         if self.train_last_scale:
             last["scale"] = jnp.ones((1, self.prototypes))
         teacher = {"params": params | {"last": jax.tree.map(jnp.copy, last)}, "stats": stats}
-        return params | {"last": last}, {"stats": stats, "teacher": teacher, "center": jnp.zeros(self.prototypes)}
+        return params | {"last": last}, {
+            "stats": stats,
+            "teacher": teacher,
+            "center": jnp.zeros(self.prototypes),
+        }
 
     def loss(
         self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """DINO's loss of the global batch; the new center has seen it."""
         teacher = extra["teacher"]
-        projections, stats = apply_to_views(self.network, params, extra["stats"], batch.views, groups=0, key=key)
+        projections, stats = apply_to_views(
+            self.network, params, extra["stats"], batch.views, groups=0, key=key
+        )
         known, teacher_stats = apply_to_views(
             self.network, teacher["params"], teacher["stats"], batch.views[:2], groups=0, skip=False
         )
         student_scores = prototype_scores(jnp.stack(projections), params["last"])
-        scores = jax.lax.stop_gradient(prototype_scores(jnp.stack(known), teacher["params"]["last"]))
+        scores = jax.lax.stop_gradient(
+            prototype_scores(jnp.stack(known), teacher["params"]["last"])
+        )
         temperature = self._teacher_temperature(step)
         loss = dino_loss(
             student_scores,
@@ -152,12 +189,17 @@ class Method:
             "teacher": {"params": teacher["params"], "stats": teacher_stats},
             "center": update_center(extra["center"], scores, self.center_momentum),
         }
-        logs = {"nats_below_chance": jnp.log(1.0 * self.prototypes) - loss, "teacher_temperature": temperature}
+        logs = {
+            "nats_below_chance": jnp.log(1.0 * self.prototypes) - loss,
+            "teacher_temperature": temperature,
+        }
         return loss, (extra, logs | {"momentum": self._momentum(step)})
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """The teacher follows the student."""
-        teacher = optax.incremental_update(params, extra["teacher"]["params"], 1 - self._momentum(step))
+        teacher = optax.incremental_update(
+            params, extra["teacher"]["params"], 1 - self._momentum(step)
+        )
         return params, extra | {"teacher": extra["teacher"] | {"params": teacher}}
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
@@ -184,4 +226,6 @@ class Method:
     def _teacher_temperature(self, step: Array) -> Array:
         ends = self.teacher_temperature_start, self.teacher_temperature
         epoch = self.durations.steps_per_epoch
-        return epoch_linspace(*ends, round(self.durations.steps(self.teacher_warmup) / epoch), epoch)(step)
+        return epoch_linspace(
+            *ends, round(self.durations.steps(self.teacher_warmup) / epoch), epoch
+        )(step)

@@ -1,9 +1,12 @@
-"""I-JEPA: predict a teacher's features of blocks of an image from its other patches (Assran et al., CVPR 2023).
+"""I-JEPA: predict a teacher's features of blocks of an image from its other patches (Assran et al.,
+CVPR 2023).
 
-    target = LN(teacher's patches of the whole image) in the target blocks,   LN without parameters, eps 1e-5
-    loss   = mean over blocks, patches and features of smooth L1 (predictor(context encoder(visible patches)) - target)
+    target = LN(teacher's patches of the whole image) in the target blocks,   LN without parameters,
+    eps 1e-5 loss   = mean over blocks, patches and features of smooth L1 (predictor(context
+    encoder(visible patches)) - target)
 
-The teacher, called target encoder, follows after each step, t <- m t + (1 - m) s, with m from 0.996 to 1 on a line.
+The teacher, called target encoder, follows after each step, t <- m t + (1 - m) s, with m from 0.996
+to 1 on a line.
 
 | | paper, folklore | official code, and here |
 |---|---|---|
@@ -17,9 +20,9 @@ The teacher, called target encoder, follows after each step, t <- m t + (1 - m) 
 | weight decay | | also on the mask token, not on biases and norms |
 | augmentation | | a crop, nothing else: no flip, no colour |
 
-What differs here: masks are padded to a fixed size, and padding is left out of attention and loss, where the reference
-cuts a batch to its smallest context. So nothing is compiled twice. Nor are the default masks the reference's, see
-sslx/data/masks.py.
+What differs here: masks are padded to a fixed size, and padding is left out of attention and loss,
+where the reference cuts a batch to its smallest context. So nothing is compiled twice. Nor are the
+default masks the reference's, see sslx/views/masks.py.
 """
 
 from dataclasses import dataclass
@@ -30,18 +33,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.data.masks import MultiBlock, MultiBlockMasks
-from sslx.data.views import Crop, Views, one_view
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, grid_of, heads
 from sslx.models.predictor import predictor
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.schedules import Durations, linear
+from sslx.views.masks import MultiBlock, MultiBlockMasks
+from sslx.views.views import Crop, Views, one_view
 
 NETWORKS = ("context", "target", "predictor")
 
 
 def ijepa_loss(prediction: Array, target: Array, used: Array | None = None) -> Array:
-    """I-JEPA's loss of predictions and the target encoder's patches [..., D], normalised here; of those `used` [...].
+    """I-JEPA's loss of predictions and the target encoder's patches [..., D], normalised here; of
+    those `used` [...].
 
     The target gets no gradient.
     """
@@ -66,12 +70,17 @@ class Method:
     predictor_dtype: str = "float32"
     momentum: float = 0.996  # of the target encoder
     momentum_end: float = 1.0  # reached by a line over the run
-    features_of: str = "context"  # context, target: the encoder; predictor: its mean over target patches
+    features_of: str = (
+        "context"  # context, target: the encoder; predictor: its mean over target patches
+    )
     pool: str = ""  # class, mean, class+mean, class4; empty: config.model's
 
     def __post_init__(self) -> None:
         if self.features_of not in NETWORKS:
-            raise ValueError(f"config.method.features_of is {self.features_of!r}; it takes {', '.join(NETWORKS)}.")
+            raise ValueError(
+                f"config.method.features_of is {self.features_of!r}; it takes "
+                f"{', '.join(NETWORKS)}."
+            )
 
     @property
     def grid(self) -> int:
@@ -101,7 +110,10 @@ class Method:
         """Context encoder, predictor, and a target encoder that equals the former."""
         encoder_key, predictor_key = jax.random.split(key)
         encoder, _ = self.encoder.init(encoder_key, shape)
-        params = {"encoder": encoder, "predictor": self.predictor.init(predictor_key, (1, 1, self.encoder.width))[0]}
+        params = {
+            "encoder": encoder,
+            "predictor": self.predictor.init(predictor_key, (1, 1, self.encoder.width))[0],
+        }
         return params, {"teacher": encoder}
 
     def loss(
@@ -114,24 +126,36 @@ class Method:
         tokens, _ = self.encoder.apply(extra["teacher"], {}, images, train=False, returns="tokens")
         target = jax.vmap(lambda patches, chosen: patches[chosen])(tokens, masks.targets)
         loss = ijepa_loss(prediction, target, masks.targets_used)
-        # Targets are normalised per patch: that they differ between patches is what a collapse would end.
+        # Targets are normalised per patch: that they differ between patches is what a collapse
+        # would end.
         logs = {
             "target_std": jnp.mean(jnp.std(heads.layer_norm(tokens), axis=(0, 1))),
             "momentum": self._momentum(step),
         }
-        return loss, (extra, logs | {"context_patches": jnp.mean(jnp.sum(masks.context_used, axis=1))})
+        return loss, (
+            extra,
+            logs | {"context_patches": jnp.mean(jnp.sum(masks.context_used, axis=1))},
+        )
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """The target encoder follows the context encoder."""
-        moved = optax.incremental_update(params["encoder"], extra["teacher"], 1 - self._momentum(step))
+        moved = optax.incremental_update(
+            params["encoder"], extra["teacher"], 1 - self._momentum(step)
+        )
         return params, {"teacher": moved}
 
-    def features(self, params: Params, extra: Extra, images: Array, masks: MultiBlockMasks | None = None) -> Features:
-        """Pooled output of the network that `features_of` names, from the context patches; without masks, from all."""
+    def features(
+        self, params: Params, extra: Extra, images: Array, masks: MultiBlockMasks | None = None
+    ) -> Features:
+        """Pooled output of the network that `features_of` names, from the context patches; without
+        masks, from all.
+        """
         if self.features_of == "predictor":
             masks = self._whole(len(images)) if masks is None else masks
             predicted = self._predict(params, images, masks, train=False)
-            return Features(jnp.mean(predicted, axis=(1, 2), where=masks.targets_used[..., None]), None)
+            return Features(
+                jnp.mean(predicted, axis=(1, 2), where=masks.targets_used[..., None]), None
+            )
         encoder = self.encoder_params(params, extra)
         options: dict[str, Any] = {"pool": self.pool or None}
         if masks is not None:
@@ -142,7 +166,9 @@ class Method:
         """The encoder that `features` reads."""
         return extra["teacher"] if self.features_of == "target" else params["encoder"]
 
-    def _predict(self, params: Params, images: Array, masks: MultiBlockMasks, *, train: bool, key: Any = None) -> Array:
+    def _predict(
+        self, params: Params, images: Array, masks: MultiBlockMasks, *, train: bool, key: Any = None
+    ) -> Array:
         context = {"keep": masks.context, "used": masks.context_used}
         options = {"train": train, "key": key, "returns": "tokens"} | context
         tokens, _ = self.encoder.apply(params["encoder"], {}, images, **options)

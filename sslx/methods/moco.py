@@ -1,9 +1,11 @@
-"""MoCo v2: a query finds its image's key in a queue of older keys (He et al., CVPR 2020, equation 1; Chen et al. 2020).
+"""MoCo v2: a query finds its image's key in a queue of older keys (He et al., CVPR 2020, equation
+1; Chen et al. 2020).
 
-    loss = mean over images of  - log( exp(q . k / T) / (exp(q . k / T) + sum over the queue of exp(q . n / T)) )
+    loss = mean over images of  - log( exp(q . k / T) / (exp(q . k / T) + sum over the queue of
+    exp(q . n / T)) )
 
-One step, in the official code's order: query forward; the key network k <- m k + (1 - m) q, then its forward, without
-gradient; logits with the old queue; enqueue.
+One step, in the official code's order: query forward; the key network k <- m k + (1 - m) q, then
+its forward, without gradient; logits with the old queue; enqueue.
 
 | | paper, folklore | official code, and here |
 |---|---|---|
@@ -13,9 +15,9 @@ gradient; logits with the old queue; enqueue.
 | head, v2 | | Linear - ReLU - Linear with biases, no batch norm |
 | weight decay | | on everything, batch norm and biases included |
 
-With statistics of the whole batch (`bn_group=0`) the task can be solved by them: queries and keys of a batch share
-theirs, the queue's keys do not. solo-learn's "MoCo v2+" has `symmetric=True, bn_group=0` and a momentum from 0.99 on.
-"""
+With statistics of the whole batch (`bn_group=0`) the task can be solved by them: queries and keys
+of a batch share theirs, the queue's keys do not. solo-learn's "MoCo v2+" has `symmetric=True,
+bn_group=0` and a momentum from 0.99 on."""
 
 from dataclasses import dataclass
 
@@ -24,11 +26,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
 from sslx.training import parallel
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.schedules import Durations, cosine
+from sslx.views.views import Crop, Views, two_views
 
 
 def info_nce(q: Array, k: Array, queue: Array, *, temperature: float) -> Array:
@@ -67,12 +69,14 @@ class Method:
         batch = self.durations.batch_size
         if self.queue < 1 or self.queue % batch:
             raise ValueError(
-                f"config.method.queue is {self.queue}; it must be a multiple of the batch size {batch}, "
+                f"config.method.queue is {self.queue}; it must be a multiple of the batch size "
+                f"{batch}, "
                 f"such as {max(round(self.queue / batch), 1) * batch}."
             )
         if self.bn_group < 0 or (self.bn_group and batch % self.bn_group):
             raise ValueError(
-                f"config.method.bn_group is {self.bn_group}; it must divide the batch size {batch}, "
+                f"config.method.bn_group is {self.bn_group}; it must divide the batch size "
+                f"{batch}, "
                 "or be 0 for batch norm over the whole batch."
             )
 
@@ -95,7 +99,9 @@ class Method:
         """The query network, the key network as its copy, and random keys in the queue."""
         network_key, queue_key = jax.random.split(key)
         params, stats = self.network.init(network_key, shape)
-        queue = jax.random.normal(queue_key, (2 if self.symmetric else 1, self.queue, self.head.width))
+        queue = jax.random.normal(
+            queue_key, (2 if self.symmetric else 1, self.queue, self.head.width)
+        )
         return params, {
             "stats": stats,
             "teacher": {"params": params, "stats": stats},
@@ -108,7 +114,9 @@ class Method:
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """InfoNCE against the old queue; the new one holds this batch's keys."""
         momentum = cosine(self.momentum, self.momentum_end, self.durations.total)(step)
-        teacher = optax.incremental_update(jax.lax.stop_gradient(params), extra["teacher"]["params"], 1 - momentum)
+        teacher = optax.incremental_update(
+            jax.lax.stop_gradient(params), extra["teacher"]["params"], 1 - momentum
+        )
         groups = len(batch.indices) // self.bn_group if self.bn_group else 1
         first, second = batch.views
         asked = (first, second) if self.symmetric else (first,)
@@ -124,7 +132,9 @@ class Method:
         extra = {
             "stats": stats,
             "teacher": {"params": teacher, "stats": teacher_stats},
-            "queue": jax.lax.dynamic_update_slice_in_dim(extra["queue"], fresh, extra["pointer"], axis=1),
+            "queue": jax.lax.dynamic_update_slice_in_dim(
+                extra["queue"], fresh, extra["pointer"], axis=1
+            ),
             "pointer": (extra["pointer"] + len(first)) % self.queue,
         }
         return loss, (extra, {"nats_below_chance": jnp.log(1.0 + self.queue) - loss})
@@ -134,12 +144,16 @@ class Method:
     ) -> tuple[list[Array], Extra]:
         """Keys [B, D] of each view, with batch norm in other groups than the queries'."""
         if groups == 1:
-            return jax.lax.stop_gradient(apply_to_views(self.network, teacher, stats, views, groups=1))
+            return jax.lax.stop_gradient(
+                apply_to_views(self.network, teacher, stats, views, groups=1)
+            )
         order = jax.random.permutation(key, len(views[0]))
         shuffled = [parallel.split(parallel.gathered(view)[order]) for view in views]
         keys, stats = apply_to_views(self.network, teacher, stats, shuffled, groups=groups)
         back = jnp.argsort(order)
-        return jax.lax.stop_gradient(([parallel.split(parallel.gathered(k)[back]) for k in keys], stats))
+        return jax.lax.stop_gradient(
+            ([parallel.split(parallel.gathered(k)[back]) for k in keys], stats)
+        )
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """Nothing: the key network follows at the start of the next step."""

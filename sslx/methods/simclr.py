@@ -1,6 +1,8 @@
-"""SimCLR: two views of an image attract, all other views of the batch repel (Chen et al., ICML 2020, equation 1).
+"""SimCLR: two views of an image attract, all other views of the batch repel (Chen et al., ICML
+2020, equation 1).
 
-    loss = mean over the 2B anchors a of  - log( exp(cos(a, a+) / T) / sum_{b != a} exp(cos(a, b) / T) )
+    loss = mean over the 2B anchors a of  - log( exp(cos(a, a+) / T) / sum_{b != a} exp(cos(a, b) /
+    T) )
 
 | | official code | here |
 |---|---|---|
@@ -17,20 +19,23 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.views.views import Crop, Views, two_views
 
 
 def nt_xent(z1: Array, z2: Array, *, temperature: float) -> Array:
-    """Normalised temperature-scaled cross-entropy of projections [B, k] of two views, as the mean over 2B anchors.
+    """Normalised temperature-scaled cross-entropy of projections [B, k] of two views, as the mean
+    over 2B anchors.
 
     Raises ValueError for a temperature that is not above 0.
     """
     chex.assert_rank([z1, z2], 2)
     chex.assert_equal_shape([z1, z2])
     if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}; it must be above 0, SimCLR's is 0.1 to 0.5.")
+        raise ValueError(
+            f"temperature is {temperature}; it must be above 0, SimCLR's is 0.1 to 0.5."
+        )
     z = heads.unit_length(jnp.concatenate([z1, z2]))
     similarity = jnp.matmul(z, z.T, precision="highest") / temperature
     anchors = len(z)

@@ -1,4 +1,5 @@
-"""SimSiam: one view's prediction of the other, which gets no gradient (Chen & He, CVPR 2021, algorithm 1).
+"""SimSiam: one view's prediction of the other, which gets no gradient (Chen & He, CVPR 2021,
+algorithm 1).
 
     loss = - ( mean cos(p1, z2) + mean cos(p2, z1) ) / 2, between -1 and 1
 
@@ -9,8 +10,8 @@
 | its rate | decays in the ImageNet run of the paper's text | constant in the README's run: `config.optimizer.groups` |
 | weight decay | | on everything, batch norm and biases included |
 
-A collapse shows in `output_std`: the standard deviation of the projections at unit length, times sqrt(k); near 1 is
-healthy, 0 is collapsed, while the loss is at its best.
+A collapse shows in `output_std`: the standard deviation of the projections at unit length, times
+sqrt(k); near 1 is healthy, 0 is collapsed, while the loss is at its best.
 """
 
 from dataclasses import dataclass
@@ -19,13 +20,17 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.views.views import Crop, Views, two_views
 
 
-def simsiam_loss(p1: Array, p2: Array, z1: Array, z2: Array, *, stop_gradient: bool = True) -> Array:
-    """SimSiam's loss of predictions p and projections z [B, k] of two views; without the stop-gradient it collapses."""
+def simsiam_loss(
+    p1: Array, p2: Array, z1: Array, z2: Array, *, stop_gradient: bool = True
+) -> Array:
+    """SimSiam's loss of predictions p and projections z [B, k] of two views; without the
+    stop-gradient it collapses.
+    """
     chex.assert_rank([p1, p2, z1, z2], 2)
     chex.assert_equal_shape([p1, p2, z1, z2])
     if stop_gradient:
@@ -52,7 +57,9 @@ class Method:
     @property
     def head(self) -> Network:
         """The projector."""
-        return heads.mlp(heads.fill_in(self.projector, self.encoder.width), last_norm=True, last_norm_scale=False)
+        return heads.mlp(
+            heads.fill_in(self.projector, self.encoder.width), last_norm=True, last_norm_scale=False
+        )
 
     @property
     def network(self) -> Network:

@@ -1,4 +1,5 @@
-"""Spectral contrastive learning: a factor of the views' co-occurrence (HaoChen et al., NeurIPS 2021, equation 6).
+"""Spectral contrastive learning: a factor of the views' co-occurrence (HaoChen et al., NeurIPS
+2021, equation 6).
 
     loss = ( -2 mean_i z1_i . z2_i  +  mean_{i != j} (z1_i . z2_j)^2 ) / mu
 
@@ -9,8 +10,8 @@
 | head | | Linear (bias) - BN - ReLU, Linear (bias) - BN; ImageNet has three layers of 8192 |
 | warm-up | | its first step has the full rate, by the order of two calls; not here |
 
-The official code takes the head's output as the representation; here that is the encoder's, as everywhere.
-"""
+The official code takes the head's output as the representation; here that is the encoder's, as
+everywhere."""
 
 from dataclasses import dataclass
 
@@ -18,13 +19,16 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.views.views import Crop, Views, two_views
 
 
 def spectral_contrastive_loss(z1: Array, z2: Array, *, mu: float) -> Array:
-    """The spectral contrastive loss of embeddings [B, k]. Raises ValueError for a batch of 1, or mu not above 0."""
+    """The spectral contrastive loss of embeddings [B, k].
+
+    Raises ValueError for a batch of 1, or mu not above 0.
+    """
     attraction, repulsion = spectral_terms(z1, z2, mu=mu)
     return attraction + repulsion
 
@@ -37,7 +41,9 @@ def spectral_terms(z1: Array, z2: Array, *, mu: float) -> tuple[Array, Array]:
         raise ValueError(f"mu is {mu}; it must be above 0, the official recipes have 1 and 10.")
     batch = len(z1)
     if batch < 2:
-        raise ValueError("The spectral contrastive loss needs a batch of 2 images or more: one has no negatives.")
+        raise ValueError(
+            "The spectral contrastive loss needs a batch of 2 images or more: one has no negatives."
+        )
     z1, z2 = _into_ball(z1, mu), _into_ball(z2, mu)
     products = jnp.matmul(z1, z2.T, precision="highest")
     negatives = jnp.where(jnp.eye(batch, dtype=bool), 0.0, products)

@@ -1,9 +1,12 @@
-"""SwAV: views predict each other's soft assignment to prototypes (Caron et al., NeurIPS 2020, equations 2 to 5).
+"""SwAV: views predict each other's soft assignment to prototypes (Caron et al., NeurIPS 2020,
+equations 2 to 5).
 
-    loss = mean over the two large views s, over the other views v, and over images, of  - q_s . log softmax(z_v C / T)
+    loss = mean over the two large views s, over the other views v, and over images, of  - q_s . log
+    softmax(z_v C / T)
 
-z are projections of unit length, C prototypes of unit length, q the codes: scores z C of the batch and of a queue of
-older projections, spread evenly over the prototypes by a few Sinkhorn iterations; they get no gradient.
+z are projections of unit length, C prototypes of unit length, q the codes: scores z C of the batch
+and of a queue of older projections, spread evenly over the prototypes by a few Sinkhorn iterations;
+they get no gradient.
 
 | | paper, other code | official code, and here |
 |---|---|---|
@@ -22,15 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.data.views import Crop, Views, multi_crop
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.training.parallel import gathered
 from sslx.training.schedules import Durations
+from sslx.views.views import Crop, Views, multi_crop
 
 
 def sinkhorn(scores: Array, *, epsilon: float, iterations: int, used: Array | None = None) -> Array:
-    """Codes [B, K] of scores [B, K]: rows sum to 1, columns are alike; `used` [B] leaves rows out, as if not there.
+    """Codes [B, K] of scores [B, K]: rows sum to 1, columns are alike; `used` [B] leaves rows out,
+    as if not there.
 
     Raises ValueError for an epsilon that is not above 0.
     """
@@ -39,7 +43,8 @@ def sinkhorn(scores: Array, *, epsilon: float, iterations: int, used: Array | No
         raise ValueError(f"epsilon is {epsilon}; it must be above 0, SwAV's is 0.05.")
     used = jnp.ones(len(scores), scores.dtype) if used is None else used.astype(scores.dtype)
     count, prototypes, tiny = jnp.sum(used), scores.shape[1], jnp.finfo(scores.dtype).tiny
-    # The highest score cancels in the first division, and without it exp overflows for scores that are no cosines.
+    # The highest score cancels in the first division, and without it exp overflows for scores that
+    # are no cosines.
     codes = jnp.exp((scores - jnp.max(scores)) / epsilon) * used[:, None]
     codes /= jnp.sum(codes)
     for _ in range(iterations):
@@ -57,11 +62,12 @@ def swav_loss(
     epsilon: float = 0.05,
     iterations: int = 3,
 ) -> Array:
-    """SwAV's loss of embeddings [V, B, D] of V views, the first two large, and prototypes [K, D], rows of unit length.
+    """SwAV's loss of embeddings [V, B, D] of V views, the first two large, and prototypes [K, D],
+    rows of unit length.
 
-    `queue` [2, L, D] holds older embeddings of the large views; zeros in its last row mean that it is not full yet.
-    Raises ValueError for a temperature that is not above 0, fewer than two views or prototypes of another length.
-    """
+    `queue` [2, L, D] holds older embeddings of the large views; zeros in its last row mean that it
+    is not full yet. Raises ValueError for a temperature that is not above 0, fewer than two views
+    or prototypes of another length."""
     chex.assert_rank([embeddings, prototypes], [3, 2])
     views, batch, _ = embeddings.shape
     _check(temperature, views, prototypes)
@@ -69,15 +75,22 @@ def swav_loss(
     predictions = jax.nn.log_softmax(scores / temperature, axis=-1)
     loss = jnp.zeros((), scores.dtype)
     for assigned in range(2):
-        # Every device computes the codes of the whole batch: their sums run over all images, a few times in turn.
+        # Every device computes the codes of the whole batch: their sums run over all images, a few
+        # times in turn.
         rows, used = gathered(embeddings[assigned]), jnp.ones(batch, bool)
         if queue is not None:
             rows = jnp.concatenate([rows, queue[assigned]])
-            used = jnp.concatenate([used, jnp.full(queue.shape[1], jnp.any(queue[assigned, -1] != 0))])
-        assigned_scores = jnp.matmul(*jax.lax.stop_gradient((rows, prototypes.T)), precision="highest")
+            used = jnp.concatenate(
+                [used, jnp.full(queue.shape[1], jnp.any(queue[assigned, -1] != 0))]
+            )
+        assigned_scores = jnp.matmul(
+            *jax.lax.stop_gradient((rows, prototypes.T)), precision="highest"
+        )
         codes = sinkhorn(assigned_scores, epsilon=epsilon, iterations=iterations, used=used)[:batch]
         others = [view for view in range(views) if view != assigned]
-        loss -= sum(jnp.mean(jnp.sum(codes * predictions[view], axis=1)) for view in others) / len(others)
+        loss -= sum(jnp.mean(jnp.sum(codes * predictions[view], axis=1)) for view in others) / len(
+            others
+        )
     return loss / 2
 
 
@@ -91,13 +104,15 @@ def _check(temperature: float, views: int, prototypes: Array) -> None:
         raise ValueError(f"temperature is {temperature}; it must be above 0, SwAV's is 0.1.")
     if views < 2:
         raise ValueError(
-            "SwAV's loss needs embeddings [V, B, D] of two views or more: codes of one are predicted by others."
+            "SwAV's loss needs embeddings [V, B, D] of two views or more: codes of one are "
+            "predicted by others."
         )
     if not isinstance(prototypes, jax.core.Tracer):
         norms = np.linalg.norm(prototypes, axis=1)
         if np.abs(norms - 1).max() > 1e-3:
             raise ValueError(
-                f"The prototypes' rows have lengths from {norms.min():.3g} to {norms.max():.3g}; they must be 1: "
+                f"The prototypes' rows have lengths from {norms.min():.3g} to {norms.max():.3g}; "
+                "they must be 1: "
                 "prototypes / norm(prototypes, axis=1, keepdims=True)."
             )
 
@@ -122,7 +137,8 @@ class Method:
         batch = self.durations.batch_size
         if self.queue < 0 or self.queue % batch:
             raise ValueError(
-                f"config.method.queue is {self.queue}; it must be 0 or a multiple of the batch size {batch}, "
+                f"config.method.queue is {self.queue}; it must be 0 or a multiple of the batch "
+                f"size {batch}, "
                 f"such as {max(round(self.queue / batch), 1) * batch}."
             )
 
@@ -141,7 +157,9 @@ class Method:
         network_key, prototype_key = jax.random.split(key)
         params, stats = chain(encoder=self.encoder, projector=self.head).init(network_key, shape)
         bound = self.head.width**-0.5  # torch's start of a linear layer
-        prototypes = jax.random.uniform(prototype_key, (self.prototypes, self.head.width), minval=-bound, maxval=bound)
+        prototypes = jax.random.uniform(
+            prototype_key, (self.prototypes, self.head.width), minval=-bound, maxval=bound
+        )
         extra: Extra = {"stats": stats}
         if self.queue:
             extra["queue"] = jnp.zeros((2, self.queue, self.head.width))
@@ -152,8 +170,12 @@ class Method:
     ) -> tuple[Array, tuple[Extra, Logs]]:
         """SwAV's loss of the global batch; the new queue begins with this batch's projections."""
         stats = extra["stats"]
-        features, encoder = apply_to_views(self.encoder, params["encoder"], stats["encoder"], batch.views, groups=0)
-        projections, projector = apply_to_views(self.head, params["projector"], stats["projector"], features, groups=0)
+        features, encoder = apply_to_views(
+            self.encoder, params["encoder"], stats["encoder"], batch.views, groups=0
+        )
+        projections, projector = apply_to_views(
+            self.head, params["projector"], stats["projector"], features, groups=0
+        )
         embeddings = jnp.stack([heads.unit_length(z) for z in projections])
         settings = {name: getattr(self, name) for name in ("temperature", "epsilon", "iterations")}
         loss = swav_loss(embeddings, params["prototypes"], extra.get("queue"), **settings)

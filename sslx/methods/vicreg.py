@@ -1,8 +1,11 @@
-"""VICReg: views agree, and the embedding's dimensions vary without covarying (Bardes et al., ICLR 2022, section 4).
+"""VICReg: views agree, and the embedding's dimensions vary without covarying (Bardes et al., ICLR
+2022, section 4).
 
-    loss = i * mean((z1 - z2)^2) + v * (hinge(z1) + hinge(z2)) / 2 + c * (offdiagonal(z1) + offdiagonal(z2))
+    loss = i * mean((z1 - z2)^2) + v * (hinge(z1) + hinge(z2)) / 2 + c * (offdiagonal(z1) +
+    offdiagonal(z2))
 
-    hinge(z) = mean over dimensions of max(0, 1 - sqrt(var + 1e-4)),   offdiagonal(z) = sum_{j != k} cov_jk^2 / D
+    hinge(z) = mean over dimensions of max(0, 1 - sqrt(var + 1e-4)),   offdiagonal(z) = sum_{j != k}
+    cov_jk^2 / D
 
 | | paper, and solo-learn | official code, and here |
 |---|---|---|
@@ -17,9 +20,9 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from sslx.data.views import Crop, Views, two_views
+from sslx.method import Array, Batch, Extra, Features, Logs, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
-from sslx.training.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.views.views import Crop, Views, two_views
 
 
 class Terms(NamedTuple):
@@ -40,7 +43,9 @@ def vicreg_loss(
     halve_variance: bool = True,
 ) -> Array:
     """VICReg's loss of embeddings [B, D] of two views. Raises ValueError for a batch of 1."""
-    return _weighted(vicreg_terms(z1, z2), invariance, variance if halve_variance else 2 * variance, covariance)
+    return _weighted(
+        vicreg_terms(z1, z2), invariance, variance if halve_variance else 2 * variance, covariance
+    )
 
 
 def vicreg_terms(z1: Array, z2: Array) -> Terms:
@@ -48,7 +53,10 @@ def vicreg_terms(z1: Array, z2: Array) -> Terms:
     chex.assert_rank([z1, z2], 2)
     chex.assert_equal_shape([z1, z2])
     if len(z1) < 2:
-        raise ValueError("VICReg's loss needs a batch of 2 images or more: one has neither variance nor covariance.")
+        raise ValueError(
+            "VICReg's loss needs a batch of 2 images or more: one has neither variance nor "
+            "covariance."
+        )
     (hinge1, off1), (hinge2, off2) = (_spread(z) for z in (z1, z2))
     return Terms(jnp.mean((z1 - z2) ** 2), (hinge1 + hinge2) / 2, off1 + off2)
 
@@ -86,7 +94,9 @@ class Method:
     @property
     def head(self) -> Network:
         """The expander."""
-        return heads.mlp(heads.fill_in(self.projector, self.encoder.width), bias=True, last_bias=False)
+        return heads.mlp(
+            heads.fill_in(self.projector, self.encoder.width), bias=True, last_bias=False
+        )
 
     @property
     def network(self) -> Network:
@@ -104,7 +114,10 @@ class Method:
         (z1, z2), extra = apply_to_views(self.network, params, extra, batch.views, groups=1)
         terms = vicreg_terms(z1, z2)
         variance = self.variance if self.halve_variance else 2 * self.variance
-        return _weighted(terms, self.invariance, variance, self.covariance), (extra, terms._asdict())
+        return _weighted(terms, self.invariance, variance, self.covariance), (
+            extra,
+            terms._asdict(),
+        )
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
         """Nothing follows the encoder."""

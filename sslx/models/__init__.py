@@ -12,10 +12,11 @@ __all__ = ["Network", "apply_to_views", "build", "chain", "encode", "grid_of", "
 
 
 def build(name: str, **fields: Any) -> Network:
-    """Build the network that `network(**fields)` of module `sslx.models.<name>`, or of the dotted `name`, describes.
+    """Build the network that `network(**fields)` of module `sslx.models.<name>`, or of the dotted
+    `name`, describes.
 
-    Raises ValueError for a module that does not exist or has no `network`, and for a field that it does not take.
-    """
+    Raises ValueError for a module that does not exist or has no `network`, and for a field that it
+    does not take."""
     path = name if "." in name else f"{__name__}.{name}"
     try:
         module = importlib.import_module(path)
@@ -35,7 +36,9 @@ def build(name: str, **fields: Any) -> Network:
 
 def _models() -> list[str]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return [name for name in names if hasattr(importlib.import_module(f"{__name__}.{name}"), "network")]
+    return [
+        name for name in names if hasattr(importlib.import_module(f"{__name__}.{name}"), "network")
+    ]
 
 
 def _unknown(kind: str, given: str, known: list[str]) -> str:

@@ -36,19 +36,25 @@ def mlp(
     activation: str = "relu",
     init: str = "torch",
 ) -> Network:
-    """Build an MLP [B, d] -> [B, widths[-1]]: linear, batch norm, ReLU for each hidden width, then a last linear layer.
+    """Build an MLP [B, d] -> [B, widths[-1]]: linear, batch norm, ReLU for each hidden width, then
+    a last linear layer.
 
-    `bias` is for all linear layers, `last_bias` overrides it for the last. `activation` is "relu" or "gelu" (exact).
-    `init` is "torch" (U(+-1/sqrt(fan in)), also for biases), "normal_<std>", "truncated_<std>" (cut at one standard
-    deviation) or Haiku's "truncated_fan_in" (the last three with zero biases). Raises ValueError for no widths, a width
-    below 1 or an unknown `init`.
+    `bias` is for all linear layers, `last_bias` overrides it for the last. `activation` is "relu"
+    or "gelu" (exact). `init` is "torch" (U(+-1/sqrt(fan in)), also for biases), "normal_<std>",
+    "truncated_<std>" (cut at one standard deviation) or Haiku's "truncated_fan_in" (the last three
+    with zero biases). Raises ValueError for no widths, a width below 1 or an unknown `init`.
     """
     widths = tuple(widths)
     if not widths or min(widths) < 1:
-        raise ValueError(f"widths={widths!r} is not allowed: give at least one positive output width, as (2048, 128).")
+        raise ValueError(
+            f"widths={widths!r} is not allowed: give at least one positive output width, as (2048, "
+            "128)."
+        )
     kernel, offset = _distributions(init)
     last_bias = bias if last_bias is None else last_bias
-    module = MLP(widths, norm, bias, last_bias, last_norm, last_norm_scale, last_norm_bias, activation)
+    module = MLP(
+        widths, norm, bias, last_bias, last_norm, last_norm_scale, last_norm_bias, activation
+    )
     rules = (
         (r"linear\d+/kernel", kernel),
         (r"linear\d+/bias", offset),
@@ -63,19 +69,27 @@ def fill_in(widths: tuple[int, ...], inputs: int) -> tuple[int, ...]:
 
 
 def projector(inputs: int, widths: tuple[int, ...], *, norm: bool) -> Network:
-    """An MLP behind an encoder of `inputs` features, in which a width of 0 means as many; without widths, nothing."""
+    """An MLP behind an encoder of `inputs` features, in which a width of 0 means as many; without
+    widths, nothing.
+    """
     if not widths:
-        return Network(lambda key, shape: ({}, {}), lambda params, stats, x, **_: (x, stats), inputs)
+        return Network(
+            lambda key, shape: ({}, {}), lambda params, stats, x, **_: (x, stats), inputs
+        )
     return mlp(fill_in(widths, inputs), norm=norm, bias=True)
 
 
 def unit_length(x: jax.Array) -> jax.Array:
-    """Rows [..., d] divided by their length, as torch's F.normalize; at a zero row the gradient is zero, not NaN."""
+    """Rows [..., d] divided by their length, as torch's F.normalize; at a zero row the gradient is
+    zero, not NaN.
+    """
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-24))
 
 
 def layer_norm(x: jax.Array) -> jax.Array:
-    """Rows [..., d] with mean 0 and variance 1, without parameters, as torch's F.layer_norm (eps 1e-5)."""
+    """Rows [..., d] with mean 0 and variance 1, without parameters, as torch's F.layer_norm (eps
+    1e-5).
+    """
     x = x - jnp.mean(x, axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-5)
 
@@ -87,10 +101,15 @@ def _distributions(init: str) -> tuple[initialise.Draw, initialise.Draw]:
         return initialise.truncated_fan_in, initialise.zeros
     kind, _, std = init.partition("_")
     try:
-        kernel = {"normal": initialise.normal, "truncated": lambda std: initialise.truncated_normal(std, 1)}[kind]
+        kernel = {
+            "normal": initialise.normal,
+            "truncated": lambda std: initialise.truncated_normal(std, 1),
+        }[kind]
         return kernel(float(std)), initialise.zeros
     except (KeyError, ValueError):
-        allowed = "'torch', 'truncated_fan_in', 'truncated_<std>' or 'normal_<std>', as 'normal_0.01'"
+        allowed = (
+            "'torch', 'truncated_fan_in', 'truncated_<std>' or 'normal_<std>', as 'normal_0.01'"
+        )
         raise ValueError(f"init={init!r} is not allowed: use {allowed}.") from None
 
 

@@ -1,8 +1,8 @@
 """Initial values drawn by NumPy from a table of rules.
 
-Each leaf has its own generator, seeded by the key and by the leaf's path. So values depend neither on the backend nor
-on the order or number of the other leaves, and starting a network compiles nothing.
-"""
+Each leaf has its own generator, seeded by the key and by the leaf's path. So values depend neither
+on the backend nor on the order or number of the other leaves, and starting a network compiles
+nothing."""
 
 import math
 import re
@@ -12,29 +12,43 @@ from typing import Any
 
 import numpy as np
 
-Draw = Callable[[np.random.Generator, tuple[int, ...], int], np.ndarray]  # generator, shape, the layer's fan in
-Rules = Sequence[tuple[str, Draw]]  # (regular expression for the whole path such as "layer1_0/conv1/kernel", draw)
+Draw = Callable[
+    [np.random.Generator, tuple[int, ...], int], np.ndarray
+]  # generator, shape, the layer's fan in
+Rules = Sequence[
+    tuple[str, Draw]
+]  # (regular expression for the whole path such as "layer1_0/conv1/kernel", draw)
 
 
-def kaiming_normal_fan_out(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
-    """Draw N(0, 2 / fan_out), not truncated, for a kernel [k, k, in, out] (torchvision's ResNet; He et al. 2015)."""
+def kaiming_normal_fan_out(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
+) -> np.ndarray:
+    """Draw N(0, 2 / fan_out), not truncated, for a kernel [k, k, in, out] (torchvision's ResNet; He
+    et al. 2015).
+    """
     fan_out = math.prod(shape[:-2]) * shape[-1]
     return normal(math.sqrt(2 / fan_out))(rng, shape, fan_in)
 
 
 def uniform_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
-    """Draw U(-b, b) with b = 1 / sqrt(fan_in), what torch.nn.Linear does by default for its weight and its bias."""
+    """Draw U(-b, b) with b = 1 / sqrt(fan_in), what torch.nn.Linear does by default for its weight
+    and its bias.
+    """
     bound = np.float32(1 / math.sqrt(fan_in))
     return (2 * rng.random(shape, np.float32) - 1) * bound
 
 
 def truncated_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
-    """Draw N(0, 1 / fan_in) cut at two standard deviations, not rescaled: Haiku's default for linear layers."""
+    """Draw N(0, 1 / fan_in) cut at two standard deviations, not rescaled: Haiku's default for
+    linear layers.
+    """
     return truncated_normal(1 / math.sqrt(fan_in), 2)(rng, shape, fan_in)
 
 
 def truncated_normal(std: float, cut: float) -> Draw:
-    """Return a draw from N(0, std^2) without what is beyond `cut` standard deviations, not rescaled."""
+    """Return a draw from N(0, std^2) without what is beyond `cut` standard deviations, not
+    rescaled.
+    """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
         draws = rng.standard_normal(shape, np.float32)
@@ -66,7 +80,9 @@ def ones(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> np.nd
 
 
 def norm_rules(layer: str) -> Rules:
-    """Return torch's start for the normalisation layers whose path matches `layer`: identity, statistics 0 and 1."""
+    """Return torch's start for the normalisation layers whose path matches `layer`: identity,
+    statistics 0 and 1.
+    """
     return (
         (rf"{layer}/(scale|var)", ones),
         (rf"{layer}/(bias|mean)", zeros),
@@ -74,7 +90,9 @@ def norm_rules(layer: str) -> Rules:
 
 
 def fill(shapes: dict[str, Any], rules: Rules, seed: Sequence[int]) -> dict[str, Any]:
-    """Fill a nested dict of shapes with float32 arrays: each leaf by the first rule that matches its path."""
+    """Fill a nested dict of shapes with float32 arrays: each leaf by the first rule that matches
+    its path.
+    """
     return _fill(shapes, rules, seed, "")
 
 

@@ -1,4 +1,6 @@
-"""Convolution and batch norm: the two layers whose cost and convention decide a ResNet's speed and results."""
+"""Convolution and batch norm: the two layers whose cost and convention decide a ResNet's speed and
+results.
+"""
 
 import functools
 import math
@@ -10,15 +12,18 @@ from flax import linen as nn
 from jax import lax
 
 SLICE_POSITIONS = 4096  # output positions per slice of the weight gradient
-MAX_SLICES = 64  # each slice is compiled by itself, so large images would otherwise take minutes to compile
+MAX_SLICES = (
+    64  # each slice is compiled by itself, so large images would otherwise take minutes to compile
+)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def convolve(x: jax.Array, w: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Convolve images [B, H, W, C] with a square kernel [k, k, C, O], zero-padded by `padding` on every side.
+    """Convolve images [B, H, W, C] with a square kernel [k, k, C, O], zero-padded by `padding` on
+    every side.
 
-    Reverse mode only. On CPU the weight gradient is summed over slices of the batch; elsewhere it is XLA's own.
-    """
+    Reverse mode only. On CPU the weight gradient is summed over slices of the batch; elsewhere it
+    is XLA's own."""
     return _convolve(x, w, stride, padding)
 
 
@@ -43,11 +48,17 @@ _convolve = jax.custom_vjp(_xla_convolve, nondiff_argnums=(2, 3))
 _convolve.defvjp(_forward, _backward)
 
 
-# The functions below are jitted, as `convolve` is, so that layers and slices of one shape are traced once.
+# The functions below are jitted, as `convolve` is, so that layers and slices of one shape are
+# traced once.
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: int) -> jax.Array:
-    """Correlate the input [B, H, W, C] with the output's gradient [B, h, w, O], which gives [k, k, C, O]."""
-    ends = [k - size - padding + (steps - 1) * stride for size, steps in zip(x.shape[1:3], g.shape[1:3], strict=True)]
+    """Correlate the input [B, H, W, C] with the output's gradient [B, h, w, O], which gives [k, k,
+    C, O].
+    """
+    ends = [
+        k - size - padding + (steps - 1) * stride
+        for size, steps in zip(x.shape[1:3], g.shape[1:3], strict=True)
+    ]
     return lax.conv_general_dilated(
         x,
         g,
@@ -58,13 +69,23 @@ def _weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: i
     )
 
 
-def _sliced_weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: int) -> jax.Array:
-    """Sum the weight gradient over slices of the batch, which keeps XLA's patch matrix within a core's cache."""
-    batch, channels, filters, positions = x.shape[0], x.shape[-1], g.shape[-1], math.prod(g.shape[1:3])
+def _sliced_weight_gradient(
+    x: jax.Array, g: jax.Array, k: int, stride: int, padding: int
+) -> jax.Array:
+    """Sum the weight gradient over slices of the batch, which keeps XLA's patch matrix within a
+    core's cache.
+    """
+    batch, channels, filters, positions = (
+        x.shape[0],
+        x.shape[-1],
+        g.shape[-1],
+        math.prod(g.shape[1:3]),
+    )
     if k == 1 and padding == 0:
         pixels = x[:, ::stride, ::stride].reshape(-1, channels)
         return (pixels.T @ g.reshape(-1, filters)).reshape(1, 1, channels, filters)
-    # A slice takes the same number of images from every device, so that none of them has to send its images away.
+    # A slice takes the same number of images from every device, so that none of them has to send
+    # its images away.
     devices = jax.sharding.get_abstract_mesh().shape.get("data", 1)
     devices = devices if batch % devices == 0 else 1
     images = max(1, SLICE_POSITIONS // positions, -(-batch // (devices * MAX_SLICES)))
@@ -81,10 +102,11 @@ def _sliced_weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, pad
 
 
 def weight(module: nn.Module, name: str, shape: tuple[int, ...]) -> jax.Array:
-    """A float32 parameter of a Linen module; `initialise.fill` decides its first value, here is only its shape.
+    """A float32 parameter of a Linen module; `initialise.fill` decides its first value, here is
+    only its shape.
 
-    Linen's own `param` traces the initialiser again at every call, which is a quarter of a ResNet's tracing time.
-    """
+    Linen's own `param` traces the initialiser again at every call, which is a quarter of a ResNet's
+    tracing time."""
     if module.is_initializing():
         return module.param(name, nn.initializers.zeros, shape, jnp.float32)
     return module.get_variable("params", name)
@@ -109,11 +131,12 @@ class Conv(nn.Module):
 class BatchNorm(nn.Module):
     """Batch norm with torch's conventions, over all axes but the last (Ioffe & Szegedy 2015).
 
-    It normalises with the biased variance of the global batch and stores the unbiased one; `momentum` is the weight of
-    the new statistic. Statistics are float32 whatever `dtype`, the dtype of the output.
+    It normalises with the biased variance of the global batch and stores the unbiased one;
+    `momentum` is the weight of the new statistic. Statistics are float32 whatever `dtype`, the
+    dtype of the output.
 
-    With `groups` g, row i is normalised with the rows i % g alone, as if the groups had passed one after another.
-    """
+    With `groups` g, row i is normalised with the rows i % g alone, as if the groups had passed one
+    after another."""
 
     momentum: float = 0.1
     epsilon: float = 1e-5
@@ -142,7 +165,9 @@ class BatchNorm(nn.Module):
 def _normalise(
     x: jax.Array, scale: Any, bias: Any, mean: jax.Array, var: jax.Array, epsilon: float, dtype: Any
 ) -> jax.Array:
-    return ((x.astype(jnp.float32) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias).astype(dtype)
+    return ((x.astype(jnp.float32) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias).astype(
+        dtype
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6, 7, 8))
@@ -158,16 +183,25 @@ def _normalise_batch(
     groups: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     if len(x) % groups:
-        raise ValueError(f"A batch of {len(x)} rows cannot be normalised in {groups} groups of equal size.")
+        raise ValueError(
+            f"A batch of {len(x)} rows cannot be normalised in {groups} groups of equal size."
+        )
     rows = x.reshape(-1, groups, *x.shape[1:])
     axes, count = (0, *range(2, rows.ndim - 1)), math.prod(x.shape[:-1]) // groups
     wide = (groups, *(1,) * (x.ndim - 2), x.shape[-1])  # [groups, C], to broadcast against the rows
-    # Centring at the running mean keeps the one-pass variance from cancelling when a channel's mean is large.
+    # Centring at the running mean keeps the one-pass variance from cancelling when a channel's mean
+    # is large.
     centred = rows.astype(jnp.float32) - mean
     shift = lax.reduce_sum(centred, axes) / count
-    batch_var = lax.max(lax.reduce_sum(lax.square(centred), axes) / count - lax.square(shift), jnp.zeros_like(shift))
+    batch_var = lax.max(
+        lax.reduce_sum(lax.square(centred), axes) / count - lax.square(shift), jnp.zeros_like(shift)
+    )
     a = scale * lax.rsqrt(batch_var + epsilon)
-    y = (centred * a.reshape(wide) + (bias - shift * a).reshape(wide)).astype(dtype).reshape(x.shape)
+    y = (
+        (centred * a.reshape(wide) + (bias - shift * a).reshape(wide))
+        .astype(dtype)
+        .reshape(x.shape)
+    )
     unbiased = batch_var * (count / max(count - 1, 1))
     way = jnp.zeros_like(mean)
     for group in range(groups):

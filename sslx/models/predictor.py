@@ -1,4 +1,6 @@
-"""I-JEPA's predictor: from the tokens of visible patches to those of hidden ones, in a narrow transformer."""
+"""I-JEPA's predictor: from the tokens of visible patches to those of hidden ones, in a narrow
+transformer.
+"""
 
 from typing import Any
 
@@ -25,23 +27,29 @@ def predictor(
 ) -> Network:
     """Build the predictor for tokens of `outputs` features on a grid of `grid` x `grid` patches.
 
-    `apply(params, {}, tokens[B, k, outputs], train=, context=[B, k], used=[B, k], targets=[B, T, m])` gives what the
-    tokens at `targets` are expected to be [B, T, m, outputs]. Indices are row-major; context that is not `used` is
-    padding, and so are target patches that are not `targets_used`. Raises ValueError where the heads do not share the
-    width evenly.
+    `apply(params, {}, tokens[B, k, outputs], train=, context=[B, k], used=[B, k], targets=[B, T,
+    m])` gives what the tokens at `targets` are expected to be [B, T, m, outputs]. Indices are
+    row-major; context that is not `used` is padding, and so are target patches that are not
+    `targets_used`. Raises ValueError where the heads do not share the width evenly.
     """
     if width % heads or width % 4 or depth < 1:
         raise ValueError(
-            f"config.method.predictor_width={width}, .predictor_heads={heads}, .predictor_depth={depth}: the width "
+            f"config.method.predictor_width={width}, .predictor_heads={heads}, "
+            f".predictor_depth={depth}: the width "
             "must be a multiple of the heads and of 4, the depth at least 1."
         )
-    branch: dict[str, Any] = {"mlp_ratio": mlp_ratio, "dtype": None if dtype == "float32" else jnp.dtype(dtype)}
+    branch: dict[str, Any] = {
+        "mlp_ratio": mlp_ratio,
+        "dtype": None if dtype == "float32" else jnp.dtype(dtype),
+    }
     module = Predictor(outputs, grid, width, depth, heads, branch)
     return from_linen(module, rules(init, depth, 0.0, width // heads), outputs)
 
 
 class Predictor(nn.Module):
-    """Each target block is a sequence of its own: the context, then a mask token at each target position."""
+    """Each target block is a sequence of its own: the context, then a mask token at each target
+    position.
+    """
 
     outputs: int
     grid: int
@@ -63,25 +71,35 @@ class Predictor(nn.Module):
         targets_used: jax.Array | None = None,
     ) -> jax.Array:
         batch, kept, _ = tokens.shape
-        context = jnp.zeros((batch, kept), int) if context is None else context  # only when parameters are made
+        context = (
+            jnp.zeros((batch, kept), int) if context is None else context
+        )  # only when parameters are made
         targets = jnp.zeros((batch, 1, 1), int) if targets is None else targets
         blocks, size = targets.shape[1:]
         zeros, dtype = nn.initializers.zeros, self.branch["dtype"]
-        table = jnp.asarray(positions.sincos(self.width, self.grid), jnp.float32).astype(tokens.dtype)
+        table = jnp.asarray(positions.sincos(self.width, self.grid), jnp.float32).astype(
+            tokens.dtype
+        )
         x = nn.Dense(self.width, kernel_init=zeros, dtype=dtype, name="predictor_embed")(tokens)
         x = x.astype(tokens.dtype) + table[context]
         asked = self.param("mask_token", zeros, (1, 1, self.width)).astype(x.dtype) + table[targets]
         # Image-major, so that an image's sequences stay on its device.
-        x = jnp.concatenate([jnp.broadcast_to(x[:, None], (batch, blocks, kept, self.width)), asked], axis=2)
+        x = jnp.concatenate(
+            [jnp.broadcast_to(x[:, None], (batch, blocks, kept, self.width)), asked], axis=2
+        )
         x = x.reshape(batch * blocks, kept + size, self.width)
         known = None
         if used is not None or targets_used is not None:
             used = jnp.ones((batch, kept), bool) if used is None else used
             targets_used = jnp.ones(targets.shape, bool) if targets_used is None else targets_used
             before = jnp.broadcast_to(used[:, None], (batch, blocks, kept))
-            known = jnp.concatenate([before, targets_used], axis=2).reshape(batch * blocks, kept + size)
+            known = jnp.concatenate([before, targets_used], axis=2).reshape(
+                batch * blocks, kept + size
+            )
         for i in range(self.depth):
-            x = Block(self.heads, train, **self.branch, name=f"predictor_blocks_{i}")(x, None, known)
+            x = Block(self.heads, train, **self.branch, name=f"predictor_blocks_{i}")(
+                x, None, known
+            )
         x = nn.LayerNorm(NORM_EPS, name="predictor_norm")(x[:, kept:])
         x = nn.Dense(self.outputs, kernel_init=zeros, dtype=dtype, name="predictor_proj")(x)
         return x.reshape(batch, blocks, size, self.outputs).astype(tokens.dtype)

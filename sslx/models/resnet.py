@@ -1,7 +1,8 @@
-"""ResNets for ImageNet and for small images (He et al. 2016), with torchvision's layout and parameter names.
+"""ResNets for ImageNet and for small images (He et al. 2016), with torchvision's layout and
+parameter names.
 
-A path such as `layer1_0/downsample_0/kernel` is torchvision's `layer1.0.downsample.0.weight`; bottlenecks carry their
-stride in the 3x3 convolution ("v1.5").
+A path such as `layer1_0/downsample_0/kernel` is torchvision's `layer1.0.downsample.0.weight`;
+bottlenecks carry their stride in the 3x3 convolution ("v1.5").
 """
 
 import functools
@@ -39,8 +40,8 @@ def network(
 ) -> Network:
     """Build a ResNet from images [B, H, W, C] to average-pooled float32 features [B, D].
 
-    Stem "imagenet" is 7x7/2 and max-pool, "small" one 3x3; without `stem`, or with the base `width` 0, the
-    variant has its own.
+    Stem "imagenet" is 7x7/2 and max-pool, "small" one 3x3; without `stem`, or with the base `width`
+    0, the variant has its own.
     Raises ValueError for a value that is not among the allowed ones.
     """
     _require("variant", variant, tuple(VARIANTS))
@@ -63,7 +64,9 @@ def network(
 
 def _require(field: str, given: Any, allowed: tuple[Any, ...]) -> None:
     if given not in allowed:
-        raise ValueError(f"{field}={given!r} is not allowed: use one of {', '.join(map(repr, allowed))}.")
+        raise ValueError(
+            f"{field}={given!r} is not allowed: use one of {', '.join(map(repr, allowed))}."
+        )
 
 
 class ResNet(nn.Module):
@@ -88,7 +91,9 @@ class ResNet(nn.Module):
         for stage, count in enumerate(self.blocks):
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
-                block = functools.partial(Block, self.depth, self.width * 2**stage, stride, self.norm, self.dtype)
+                block = functools.partial(
+                    Block, self.depth, self.width * 2**stage, stride, self.norm, self.dtype
+                )
                 x = block(name=f"layer{stage + 1}_{index}")(x, train, groups)
         return jnp.mean(x, (1, 2), dtype=jnp.float32)
 
@@ -116,14 +121,19 @@ class Block(nn.Module):
             y = norm(f"bn{index}", y)
             y = nn.relu(y) if index < len(layers) else y
         if self.stride != 1 or x.shape[-1] != output:
-            x = norm("downsample_1", Conv(output, 1, self.stride, 0, self.dtype, name="downsample_0")(x))
+            x = norm(
+                "downsample_1", Conv(output, 1, self.stride, 0, self.dtype, name="downsample_0")(x)
+            )
         return nn.relu(x + y)
 
 
 def _norm(kind: str, dtype: Any, train: bool, groups: int, name: str, x: jax.Array) -> jax.Array:
-    """Normalise x [B, H, W, C]; both kinds bear batch norm's name, so that one parameter tree serves both."""
+    """Normalise x [B, H, W, C]; both kinds bear batch norm's name, so that one parameter tree
+    serves both.
+    """
     if kind == "batch":
         return BatchNorm(dtype=dtype, name=name)(x, train, groups)
-    # 32 groups of channels (Wu & He 2018), fewer for narrow layers, where a group would be a single channel.
+    # 32 groups of channels (Wu & He 2018), fewer for narrow layers, where a group would be a single
+    # channel.
     channel_groups = math.gcd(32, x.shape[-1] // 2) if x.shape[-1] % 2 == 0 else 1
     return nn.GroupNorm(num_groups=channel_groups, epsilon=1e-5, dtype=dtype, name=name)(x)

@@ -1,4 +1,6 @@
-"""The transformer block of the DINO, BEiT and I-JEPA codes: pre-norm attention and MLP with exact GELU."""
+"""The transformer block of the DINO, BEiT and I-JEPA codes: pre-norm attention and MLP with exact
+GELU.
+"""
 
 from typing import Any
 
@@ -10,10 +12,11 @@ NORM_EPS = 1e-6  # of all layer norms inside; those on targets have torch's 1e-5
 
 
 class Block(nn.Module):
-    """Tokens [B, T, D] to tokens; with `weights`, to a pair of tokens and attention weights [B, heads, T, T].
+    """Tokens [B, T, D] to tokens; with `weights`, to a pair of tokens and attention weights [B,
+    heads, T, T].
 
-    The stream between blocks keeps the input's precision; `dtype` is that of the branches, None for the input's.
-    """
+    The stream between blocks keeps the input's precision; `dtype` is that of the branches, None for
+    the input's."""
 
     heads: int
     train: bool
@@ -26,8 +29,12 @@ class Block(nn.Module):
     weights: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array | None = None, used: jax.Array | None = None) -> Any:
-        attention = Attention(self.heads, self.key_bias, self.local, self.dtype, self.weights, name="attn")
+    def __call__(
+        self, x: jax.Array, bias: jax.Array | None = None, used: jax.Array | None = None
+    ) -> Any:
+        attention = Attention(
+            self.heads, self.key_bias, self.local, self.dtype, self.weights, name="attn"
+        )
         branch = attention(nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="norm1")(x), bias, used)
         branch, weights = branch if self.weights else (branch, None)
         x = x + self._branch(branch, "gamma_1").astype(x.dtype)
@@ -43,14 +50,19 @@ class Block(nn.Module):
         if not self.train or not self.drop_path:
             return x
         if not self.has_rng("drop_path"):
-            raise ValueError("config.model.drop_path is above 0, but this method's loss does not draw paths: use 0.")
+            raise ValueError(
+                "config.model.drop_path is above 0, but this method's loss does not draw paths: "
+                "use 0."
+            )
         keep = 1 - self.drop_path
         kept = jax.random.bernoulli(self.make_rng("drop_path"), keep, (len(x), 1, 1))
         return jnp.where(kept, x / keep, 0)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; `bias` is added to the logits, keys that are not `used` [B, T] get no weight."""
+    """Multi-head self-attention; `bias` is added to the logits, keys that are not `used` [B, T] get
+    no weight.
+    """
 
     heads: int
     key_bias: bool
@@ -62,7 +74,9 @@ class Attention(nn.Module):
     def __call__(self, x: jax.Array, bias: jax.Array | None, used: jax.Array | None) -> Any:
         batch, count, width = x.shape
         zeros = nn.initializers.zeros
-        qkv = nn.Dense(3 * width, use_bias=self.key_bias, kernel_init=zeros, dtype=self.dtype, name="qkv")(x)
+        qkv = nn.Dense(
+            3 * width, use_bias=self.key_bias, kernel_init=zeros, dtype=self.dtype, name="qkv"
+        )(x)
         if not self.key_bias:
             q_bias, v_bias = (self.param(f"{name}_bias", zeros, (width,)) for name in "qv")
             qkv += jnp.concatenate([q_bias, jnp.zeros_like(q_bias), v_bias]).astype(qkv.dtype)
@@ -73,9 +87,15 @@ class Attention(nn.Module):
             itself = jnp.where(jnp.eye(count, dtype=bool), jnp.finfo(jnp.float32).min / 2, 0)
             bias = itself if bias is None else bias + itself
         mask = None if used is None else used[:, None, None, :]
-        bias = None if bias is None else jnp.broadcast_to(bias, jnp.broadcast_shapes(bias.shape, (1, 1, count, count)))
+        bias = (
+            None
+            if bias is None
+            else jnp.broadcast_to(bias, jnp.broadcast_shapes(bias.shape, (1, 1, count, count)))
+        )
         y, weights = _attend(q, k, v, bias, mask, scale, self.weights)
-        y = nn.Dense(width, kernel_init=zeros, dtype=self.dtype, name="proj")(y.reshape(batch, count, width))
+        y = nn.Dense(width, kernel_init=zeros, dtype=self.dtype, name="proj")(
+            y.reshape(batch, count, width)
+        )
         return (y, weights) if self.weights else y
 
 
@@ -93,13 +113,20 @@ class Mlp(nn.Module):
         return nn.Dense(x.shape[-1], kernel_init=zeros, dtype=self.dtype, name="fc2")(y)
 
 
-def _attend(q: Any, k: Any, v: Any, bias: Any, mask: Any, scale: float, weights: bool) -> tuple[jax.Array, Any]:
+def _attend(
+    q: Any, k: Any, v: Any, bias: Any, mask: Any, scale: float, weights: bool
+) -> tuple[jax.Array, Any]:
     """Attention [B, T, heads, d] and, if asked for, its weights [B, heads, T, T]."""
-    # JAX's own rounds its softmax to float32, so float64 goes by hand, as do weights that are to be seen.
+    # JAX's own rounds its softmax to float32, so float64 goes by hand, as do weights that are to be
+    # seen.
     if not weights and q.dtype != jnp.float64:
         bias = None if bias is None else bias.astype(q.dtype)
         return jax.nn.dot_product_attention(q, k, v, bias, mask, scale=scale), None
     logits = jnp.einsum("bthd,bshd->bhts", q, k, precision="highest") * scale
     logits = logits if bias is None else logits + bias
-    shares = jax.nn.softmax(logits, axis=-1) if mask is None else jax.nn.softmax(logits, axis=-1, where=mask)
+    shares = (
+        jax.nn.softmax(logits, axis=-1)
+        if mask is None
+        else jax.nn.softmax(logits, axis=-1, where=mask)
+    )
     return jnp.einsum("bhts,bshd->bthd", shares, v, precision="highest"), shares

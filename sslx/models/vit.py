@@ -1,7 +1,9 @@
-"""Vision transformers (Dosovitskiy et al. 2021) as the DINO, BEiT / data2vec and I-JEPA codes have them.
+"""Vision transformers (Dosovitskiy et al. 2021) as the DINO, BEiT / data2vec and I-JEPA codes have
+them.
 
-Parameter names are DINO's. Three initialisations go by the name trunc_normal(0.02); in narrow networks with small
-patches that is too little, positions drown the pixels and I-JEPA collapses, hence a fourth:
+Parameter names are DINO's. Three initialisations go by the name trunc_normal(0.02); in narrow
+networks with small patches that is too little, positions drown the pixels and I-JEPA collapses,
+hence a fourth:
 
 | init | linear layers | patch embedding | beside |
 |---|---|---|---|
@@ -53,21 +55,27 @@ def network(
     depth: int = 0,
     heads: int = 0,
 ) -> Network:
-    """Build a vision transformer from images [B, H, H, C] to pooled features [B, D] after the last layer norm.
+    """Build a vision transformer from images [B, H, H, C] to pooled features [B, D] after the last
+    layer norm.
 
-    `apply` also takes what `VisionTransformer` documents: patches to keep, patches to mask, other outputs. `pool` is
-    the class token, the mean of the patches, both, or the class tokens of the last four blocks (DINO's linear probe).
-    `small_data` is shifted patch tokenisation and locality self-attention (Lee et al. 2021). `remat` computes blocks
-    twice instead of storing what is inside. `width`, `depth`, `heads` 0: the variant's. Raises ValueError for a value
-    that is not allowed.
+    `apply` also takes what `VisionTransformer` documents: patches to keep, patches to mask, other
+    outputs. `pool` is the class token, the mean of the patches, both, or the class tokens of the
+    last four blocks (DINO's linear probe). `small_data` is shifted patch tokenisation and locality
+    self-attention (Lee et al. 2021). `remat` computes blocks twice instead of storing what is
+    inside. `width`, `depth`, `heads` 0: the variant's. Raises ValueError for a value that is not
+    allowed.
     """
     choices = {"variant": tuple(VARIANTS), "positions": POSITIONS, "init": INITS}
     choices |= {"dtype": ("float32", "bfloat16")}
     given = {"variant": variant, "positions": positions, "init": init, "dtype": dtype}
     for name, allowed in choices.items():
         if given[name] not in allowed:
-            raise ValueError(f"config.model.{name} is {given[name]!r}; it takes {', '.join(allowed)}.")
-    width, depth, heads = (own or usual for own, usual in zip((width, depth, heads), VARIANTS[variant], strict=True))
+            raise ValueError(
+                f"config.model.{name} is {given[name]!r}; it takes {', '.join(allowed)}."
+            )
+    width, depth, heads = (
+        own or usual for own, usual in zip((width, depth, heads), VARIANTS[variant], strict=True)
+    )
     _check(patch, width, heads, depth, drop_path, pool, class_token)
     branch: dict[str, Any] = {
         "mlp_ratio": mlp_ratio,
@@ -76,20 +84,28 @@ def network(
         "local": small_data,
     }
     branch |= {"dtype": None if dtype == "float32" else jnp.dtype(dtype)}
-    module = VisionTransformer(width, depth, heads, patch, pool, class_token, positions, drop_path, remat, branch)
+    module = VisionTransformer(
+        width, depth, heads, patch, pool, class_token, positions, drop_path, remat, branch
+    )
     outputs = {"class+mean": 2, "class4": 4}.get(pool, 1)
-    return from_linen(module, rules(init, depth, layer_scale, width // heads), width * outputs, patch)
+    return from_linen(
+        module, rules(init, depth, layer_scale, width // heads), width * outputs, patch
+    )
 
 
-def _check(patch: int, width: int, heads: int, depth: int, drop_path: float, pool: str, class_token: bool) -> None:
+def _check(
+    patch: int, width: int, heads: int, depth: int, drop_path: float, pool: str, class_token: bool
+) -> None:
     if patch < 1 or depth < 1 or width % heads:
         raise ValueError(
-            f"config.model.patch={patch}, .depth={depth}, .width={width}, .heads={heads}: patch and depth are at least "
+            f"config.model.patch={patch}, .depth={depth}, .width={width}, .heads={heads}: patch "
+            "and depth are at least "
             "1, and the heads share the width evenly."
         )
     if not 0 <= drop_path < 1:
         raise ValueError(
-            f"config.model.drop_path is {drop_path}; a probability below 1 is allowed, usual are 0 to 0.3."
+            f"config.model.drop_path is {drop_path}; a probability below 1 is allowed, usual are 0 "
+            "to 0.3."
         )
     _check_pool(pool, class_token, depth)
 
@@ -111,7 +127,10 @@ def rules(init: str, depth: int, layer_scale: float, head_width: int) -> initial
     patch = initialise.uniform_fan_in if init == "dino" else linear
     patch_bias = patch if init == "dino" else initialise.zeros
     scaled = [
-        (rf"blocks_{i}/(attn/proj|mlp/fc2)/kernel", initialise.truncated_normal(0.02 / math.sqrt(2 * (i + 1)), 1))
+        (
+            rf"blocks_{i}/(attn/proj|mlp/fc2)/kernel",
+            initialise.truncated_normal(0.02 / math.sqrt(2 * (i + 1)), 1),
+        )
         for i in range(depth if init == "beit" else 0)
     ]
     return (
@@ -131,13 +150,14 @@ def rules(init: str, depth: int, layer_scale: float, head_width: int) -> initial
 class VisionTransformer(nn.Module):
     """Patches, positions, blocks, layer norm, pool.
 
-    Beside images [B, H, H, C] a call takes: `keep` [B, k], row-major indices of the patches that are computed, of which
-    those not `used` [B, k] are padding; `masked`, a mask token [D] and a bool [B, N], True where it stands in for the
-    patch; `pool` in place of the module's own; and `returns`:
+    Beside images [B, H, H, C] a call takes: `keep` [B, k], row-major indices of the patches that
+    are computed, of which those not `used` [B, k] are padding; `masked`, a mask token [D] and a
+    bool [B, N], True where it stands in for the patch; `pool` in place of the module's own; and
+    `returns`:
 
-    "pooled" [B, D]; "tokens", the patches after the last norm [B, N, D]; "layers", the patches after each block, before
-    that norm [L, B, N, D]; "attention", weights of each block [L, B, heads, T, T], the class token first.
-    """
+    "pooled" [B, D]; "tokens", the patches after the last norm [B, N, D]; "layers", the patches
+    after each block, before that norm [L, B, N, D]; "attention", weights of each block [L, B,
+    heads, T, T], the class token first."""
 
     width: int
     depth: int
@@ -166,7 +186,9 @@ class VisionTransformer(nn.Module):
         x = _patches(_shifted(images) if self.branch["local"] else images, self.patch)
         grid = round(x.shape[1] ** 0.5)
         x = x if keep is None else jnp.take_along_axis(x, keep[:, :, None], axis=1)
-        x = PatchEmbedding(self.width, self.branch["local"], self.branch["dtype"], name="patch_embed")(x)
+        x = PatchEmbedding(
+            self.width, self.branch["local"], self.branch["dtype"], name="patch_embed"
+        )(x)
         x = x.astype(images.dtype)
         if masked is not None:
             x = jnp.where(masked[1][:, :, None], masked[0].astype(x.dtype), x)
@@ -180,7 +202,9 @@ class VisionTransformer(nn.Module):
         for i in range(self.depth):
             rate = self.drop_path * i / max(self.depth - 1, 1)
             seen = returns == "attention"
-            made = block(self.heads, train, drop_path=rate, weights=seen, **self.branch, name=f"blocks_{i}")
+            made = block(
+                self.heads, train, drop_path=rate, weights=seen, **self.branch, name=f"blocks_{i}"
+            )
             x = made(x, bias, used)
             x, shares = x if seen else (x, None)
             layers.append(x)
@@ -210,23 +234,38 @@ class VisionTransformer(nn.Module):
                 # The grid that the table was made for need not be that of these images.
                 known = self.has_variable("params", "pos_embed")
                 shape = (1, grid * grid + int(self.class_token), self.width)
-                table = self.get_variable("params", "pos_embed") if known else self.param("pos_embed", start, shape)
+                table = (
+                    self.get_variable("params", "pos_embed")
+                    if known
+                    else self.param("pos_embed", start, shape)
+                )
                 table = table[0].astype(x.dtype)
                 if first is not None:
                     first, table = first + table[:1], table[1:]
                 table = positions.interpolate(table, grid)
             x = x + (table if keep is None else table[keep])
-        return x if first is None else jnp.concatenate([jnp.broadcast_to(first, (len(x), 1, self.width)), x], axis=1)
+        return (
+            x
+            if first is None
+            else jnp.concatenate([jnp.broadcast_to(first, (len(x), 1, self.width)), x], axis=1)
+        )
 
     def _relative_bias(self, grid: int, keep: jax.Array | None) -> jax.Array:
-        """The table's entries for each two tokens [1 or B, heads, T, T]; one table serves all blocks."""
+        """The table's entries for each two tokens [1 or B, heads, T, T]; one table serves all
+        blocks.
+        """
         index, length = positions.relative(grid, self.class_token)
         name, start = "relative_position_bias_table", nn.initializers.zeros
         known = self.has_variable("params", name)
-        table = self.get_variable("params", name) if known else self.param(name, start, (length, self.heads))
+        table = (
+            self.get_variable("params", name)
+            if known
+            else self.param(name, start, (length, self.heads))
+        )
         if len(table) != length:
             raise ValueError(
-                f"Relative positions belong to one size of images, not to {grid} x {grid} patches: give all views "
+                f"Relative positions belong to one size of images, not to {grid} x {grid} patches: "
+                "give all views "
                 "that size, or use --config.model.positions=learned."
             )
         if keep is None:
@@ -246,11 +285,15 @@ class PatchEmbedding(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm")(x) if self.norm else x
-        return nn.Dense(self.width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="proj")(x)
+        return nn.Dense(
+            self.width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="proj"
+        )(x)
 
 
 def _patches(images: jax.Array, patch: int) -> jax.Array:
-    """Pixels of each patch [B, N, patch * patch * C], row-major; raises ValueError unless patches fill the image."""
+    """Pixels of each patch [B, N, patch * patch * C], row-major; raises ValueError unless patches
+    fill the image.
+    """
     batch, size, _, channels = images.shape
     grid = patches_per_side(size, patch)
     cut = images.reshape(batch, grid, patch, grid, patch, channels)
@@ -267,7 +310,9 @@ def _shifted(images: jax.Array) -> jax.Array:
     return jnp.concatenate([images, *copies], axis=-1)
 
 
-def _pool(pool: str, layers: list[jax.Array], norm: Any, first: int, used: jax.Array | None) -> jax.Array:
+def _pool(
+    pool: str, layers: list[jax.Array], norm: Any, first: int, used: jax.Array | None
+) -> jax.Array:
     """One row per image, in float32 at least."""
     if pool == "class4":
         return jnp.concatenate([norm(x[:, :1])[:, 0] for x in layers[-4:]], axis=1)

@@ -1,18 +1,28 @@
-"""Tables of selection without labels: rank correlation, what each metric picks, and how the picks do elsewhere."""
+"""Tables of selection without labels: rank correlation, what each metric picks, and how the picks
+do elsewhere.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
 
-from configs.study import Study
+from sslx.evaluation.correlation import Correlation
+from sslx.evaluation.records import Record
 from sslx.evaluation.report import NAMES, heading
-from sslx.studies.correlation import Correlation
+from sslx.evaluation.selection import Choice, candidates, choices_by_seed, correlate, swept
+from sslx.evaluation.tables import Cell, Table, spread
 from sslx.studies.evidence import Evidence
-from sslx.studies.records import Record
-from sslx.studies.selection import Choice, candidates, choices_by_seed, correlate, swept
-from sslx.studies.table import Cell, Table, spread
+from sslx.studies.study import Study
 
-DRAWN = ("lidar", "debiased_lidar", "rankme", "alpha_req")  # in the figure of regrets, which has room for no more
-SIGNS = "alpha-ReQ counts by -|alpha - 1|, our reading of its paper; all other metrics here: the highest picks."
+DRAWN = (
+    "lidar",
+    "debiased_lidar",
+    "rankme",
+    "alpha_req",
+)  # in the figure of regrets, which has room for no more
+SIGNS = (
+    "alpha-ReQ counts by -|alpha - 1|, our reading of its paper; all other metrics here: the "
+    "highest picks."
+)
 
 
 def by_row(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -29,61 +39,91 @@ def runs_of(records: Iterable[Record | None]) -> tuple[str, ...]:
 
 
 def regrets(study: Study, evidence: Evidence) -> dict[str, dict[str, list[float]]]:
-    """For each metric and swept field the regret in % of each seed's pick, of the study's first method."""
+    """For each metric and swept field the regret in % of each seed's pick, of the study's first
+    method.
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for final in list(by_row(evidence.final(study.judgements[0].name)).values())[:1]:
         for column in (name for name in candidates(final) if name.partition("/")[0] in DRAWN):
             found[column] = {
-                axis: [100 * choice.regret for choice in choices_by_seed(part, column, study.target)]
+                axis: [
+                    100 * choice.regret for choice in choices_by_seed(part, column, study.target)
+                ]
                 for axis, part in swept(final).items()
             }
     return found
 
 
 def correlation(study: Study, evidence: Evidence) -> Table:
-    """Rank correlation of each metric with the probe over final checkpoints: along each swept field, and over all."""
+    """Rank correlation of each metric with the probe over final checkpoints: along each swept
+    field, and over all.
+    """
     methods, axes = _along(study, evidence)
     rows = []
     for name, parts in methods.items():
         for column in candidates(parts["all"]):
             cells = []
             for part in (parts.get(axis, []) for axis in axes):
-                cells += [Cell(text, runs_of(part)) for text in _correlations(part, column, study.target)]
+                cells += [
+                    Cell(text, runs_of(part)) for text in _correlations(part, column, study.target)
+                ]
             rows.append((Cell(name), Cell(heading(column)), *cells))
-    header = ("method", "metric", *(f"{axis}, {rank}" for axis in axes for rank in ("Spearman", "tau-b")))
+    header = (
+        "method",
+        "metric",
+        *(f"{axis}, {rank}" for axis in axes for rank in ("Spearman", "tau-b")),
+    )
     title = f"Rank correlation with {heading(study.target)}, with 95 % bootstrap intervals"
     notes = ("Points are runs; intervals are over configurations and, within them, seeds.", SIGNS)
     return Table("correlation", title, header, tuple(rows), notes)
 
 
 def selection(study: Study, evidence: Evidence) -> Table:
-    """Accuracy of what each metric picks among the runs of a seed, mean over seeds, the oracle's, and the range."""
+    """Accuracy of what each metric picks among the runs of a seed, mean over seeds, the oracle's,
+    and the range.
+    """
     methods, axes = _along(study, evidence)
     rows: list[tuple[Cell, ...]] = []
     for name, parts in methods.items():
         along = [parts.get(axis, []) for axis in axes]
-        spans = [Cell(_span([r.values.get(study.target, math.nan) for r in part]), runs_of(part)) for part in along]
+        spans = [
+            Cell(_span([r.values.get(study.target, math.nan) for r in part]), runs_of(part))
+            for part in along
+        ]
         rows.append((Cell(name), Cell("worst - best run"), *spans, Cell("")))
         oracle = [_picked(part, study.target, study.target) for part in along]
         rows.append((Cell(name), Cell("oracle (labels)"), *oracle, Cell("")))
         for column in candidates(parts["all"]):
             choices = choices_by_seed(parts["all"], column, study.target)
-            lost = Cell(spread([choice.regret for choice in choices], scale=100), runs_of(c.pick for c in choices))
+            lost = Cell(
+                spread([choice.regret for choice in choices], scale=100),
+                runs_of(c.pick for c in choices),
+            )
             cells = [_picked(part, column, study.target) for part in along]
             rows.append((Cell(name), Cell(heading(column)), *cells, lost))
     for metric in dict.fromkeys(p.row for p in study.published):
         said = {p.column: p for p in study.published if p.row == metric}
         cells = [Cell(said[axis].value if axis in said else study.unpublished) for axis in axes]
         source = next(iter(said.values())).source
-        rows.append((Cell(source), Cell(NAMES.get(metric, metric.replace("_", " "))), *cells, Cell("")))
+        rows.append(
+            (Cell(source), Cell(NAMES.get(metric, metric.replace("_", " "))), *cells, Cell(""))
+        )
     header = ("method", "picked by", *axes, "regret, all")
-    title = f"{heading(study.target)} of the run that each metric picks, mean +- standard deviation over seeds"
-    notes = ("One pick for each seed, among all its runs (all), or among those that differ in one field.", SIGNS)
+    title = (
+        f"{heading(study.target)} of the run that each metric picks, mean +- standard deviation "
+        "over seeds"
+    )
+    notes = (
+        "One pick for each seed, among all its runs (all), or among those that differ in one field.",
+        SIGNS,
+    )
     return Table("selection", title, header, tuple(rows), notes)
 
 
 def transfer(study: Study, evidence: Evidence) -> Table:
-    """Accuracy on other data of the runs that each metric, or the oracle, picks on the data of pretraining."""
+    """Accuracy on other data of the runs that each metric, or the oracle, picks on the data of
+    pretraining.
+    """
     main, *others = study.judgements
     rows = []
     for name, final in by_row(evidence.final(main.name)).items():
@@ -95,12 +135,21 @@ def transfer(study: Study, evidence: Evidence) -> Table:
             cells += [_at(evidence.final(other.name), picks, study.target) for other in others]
             label = "oracle (labels)" if column == study.target else heading(column)
             rows.append((Cell(name), Cell(label), *cells))
-    header = ("method", "picked by", "on its own data", *(other.probe_data or other.name for other in others))
-    title = f"{heading(study.target)} on other data of the picks, mean +- standard deviation over seeds"
+    header = (
+        "method",
+        "picked by",
+        "on its own data",
+        *(other.probe_data or other.name for other in others),
+    )
+    title = (
+        f"{heading(study.target)} on other data of the picks, mean +- standard deviation over seeds"
+    )
     return Table("transfer", title, header, tuple(rows), (SIGNS,))
 
 
-def _along(study: Study, evidence: Evidence) -> tuple[dict[str, dict[str, list[Record]]], list[str]]:
+def _along(
+    study: Study, evidence: Evidence
+) -> tuple[dict[str, dict[str, list[Record]]], list[str]]:
     """Final records by method and swept field, and the fields of all methods."""
     found = by_row(evidence.final(study.judgements[0].name))
     methods = {name: swept(records) for name, records in found.items()}
@@ -136,7 +185,9 @@ def _choices(records: Sequence[Record], column: str, target: str) -> list[Choice
     for record in records:
         if math.isfinite(record.values.get(target, math.nan)):
             seeds.setdefault(record.config.get("seed", 0), []).append(record)
-    best = [max(found, key=lambda record: record.values[target]) for _, found in sorted(seeds.items())]
+    best = [
+        max(found, key=lambda record: record.values[target]) for _, found in sorted(seeds.items())
+    ]
     return [Choice(target, record, record.values[target], record, 0.0) for record in best]
 
 
@@ -146,7 +197,10 @@ def _picked(records: Sequence[Record], column: str, target: str) -> Cell:
     choices = _choices(records, column, target)
     if not any(target in record.values for record in records):
         return Cell("no labels", runs_of(choice.pick for choice in choices))
-    return Cell(spread([choice.accuracy for choice in choices], scale=100), runs_of(choice.pick for choice in choices))
+    return Cell(
+        spread([choice.accuracy for choice in choices], scale=100),
+        runs_of(choice.pick for choice in choices),
+    )
 
 
 def _at(records: Sequence[Record], runs: Sequence[str], target: str) -> Cell:

@@ -1,9 +1,10 @@
-"""Who works on which run: claims are files of a shared folder, taken atomically, and a stale one can be taken over.
+"""Who works on which run: claims are files of a shared folder, taken atomically, and a stale one
+can be taken over.
 
-The k-th claim of a run is the file NAME.k. Whoever creates it, which only one process can, has the run. Nothing is
-ever deleted: a claim is over when its file says "released", when its processes are dead (seen from the same machine),
-or when its heartbeat has been missing for `EXPIRY` seconds; then NAME.(k+1) may be created. So two processes that find
-the same stale claim cannot both take it.
+The k-th claim of a run is the file NAME.k. Whoever creates it, which only one process can, has the
+run. Nothing is ever deleted: a claim is over when its file says "released", when its processes are
+dead (seen from the same machine), or when its heartbeat has been missing for `EXPIRY` seconds; then
+NAME.(k+1) may be created. So two processes that find the same stale claim cannot both take it.
 """
 
 import contextlib
@@ -15,7 +16,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-EXPIRY = 600.0  # seconds without a heartbeat; clocks of several machines are not compared, see `_now`
+EXPIRY = (
+    600.0  # seconds without a heartbeat; clocks of several machines are not compared, see `_now`
+)
 BEAT = 20.0
 
 
@@ -83,7 +86,11 @@ def is_over(path: Path) -> bool:
     if said.get("released"):
         return True
     pids = said.get("pids", {})
-    if pids and said["host"] == _host() and all(_started(int(pid)) != started for pid, started in pids.items()):
+    if (
+        pids
+        and said["host"] == _host()
+        and all(_started(int(pid)) != started for pid, started in pids.items())
+    ):
         return True
     return _now(path.parent) - path.stat().st_mtime > EXPIRY
 
@@ -115,12 +122,17 @@ def _host() -> str:
     """What process numbers are valid in: the machine since its last start, and the container."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):  # Linux has them
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        parts += [
+            Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            os.readlink("/proc/self/ns/pid"),
+        ]
     return " ".join(parts)
 
 
 def _started(pid: int) -> str:
-    """When the process began, which tells it from a later one of the same number; "" when there is none."""
+    """When the process began, which tells it from a later one of the same number; "" when there is
+    none.
+    """
     if not Path("/proc/self/stat").exists():
         return "alive" if _exists(pid) else ""
     try:

@@ -4,13 +4,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from configs.study import Study
+from sslx.evaluation.records import Record
 from sslx.evaluation.report import UNITS, heading
+from sslx.evaluation.selection import candidates, correlate, swept
+from sslx.evaluation.tables import MISSING, Cell, Table, spread
 from sslx.studies.choice_tables import by_row, correlation, runs_of, selection, transfer
 from sslx.studies.evidence import Evidence
-from sslx.studies.records import Record
-from sslx.studies.selection import candidates, correlate, swept
-from sslx.studies.table import MISSING, Cell, Table, spread
+from sslx.studies.study import Study
 
 PROBES = ("linear", "knn")
 
@@ -40,13 +40,19 @@ def accuracy(study: Study, evidence: Evidence) -> Table:
         rows.append((Cell(data), Cell(row), *cells))
     ours = {(data, row) for data, row, _ in _groups(evidence)}
     for p in study.published:
-        if (p.column, p.row) not in ours:  # a number to compare with, of something that is not run here
+        if (
+            p.column,
+            p.row,
+        ) not in ours:  # a number to compare with, of something that is not run here
             empty = (Cell("not run"),) * (len(columns) + len(elsewhere))
             rows.append((Cell(p.column), Cell(p.row), *empty, Cell(f"{p.value} ({p.source})")))
     others = (f"{heading(study.target)} on {judgement.probe_data}" for judgement in elsewhere)
     header = ("data", "", *map(heading, columns), *others, "published, linear %")
     return Table(
-        "accuracy", "Probes and label-free metrics, mean +- standard deviation over seeds", header, tuple(rows)
+        "accuracy",
+        "Probes and label-free metrics, mean +- standard deviation over seeds",
+        header,
+        tuple(rows),
     )
 
 
@@ -54,7 +60,11 @@ def ablation(study: Study, evidence: Evidence) -> Table:
     """Accuracy and metrics along each swept field, over seeds."""
     rows = []
     final = evidence.final(study.judgements[0].name)
-    columns = [c for c in ("linear", "knn", *candidates(final)) if any(c in record.values for record in final)]
+    columns = [
+        c
+        for c in ("linear", "knn", *candidates(final))
+        if any(c in record.values for record in final)
+    ]
     for name, found in by_row(final).items():
         for axis, part in swept(found, least=2).items():
             field = _field(part, axis)
@@ -62,7 +72,12 @@ def ablation(study: Study, evidence: Evidence) -> Table:
                 cells = [_over_seeds(members, column, runs_of(members)) for column in columns]
                 rows.append((Cell(name), Cell(axis), Cell(value), *cells))
     header = ("method", "field", "value", *map(heading, columns))
-    return Table("ablation", "One field at a time, mean +- standard deviation over seeds", header, tuple(rows))
+    return Table(
+        "ablation",
+        "One field at a time, mean +- standard deviation over seeds",
+        header,
+        tuple(rows),
+    )
 
 
 def _field(part: list[Record], axis: str) -> str:
@@ -80,28 +95,61 @@ def _by_value(part: list[Record], field: str) -> list[tuple[str, list[Record]]]:
 
 
 def settings(study: Study, evidence: Evidence) -> Table:
-    """LiDAR, its rank correlation with the probe over all runs, and its cost, for each n, q and delta."""
+    """LiDAR, its rank correlation with the probe over all runs, and its cost, for each n, q and
+    delta.
+    """
     main = study.judgements[0]
-    target = {record.run: record.values.get(study.target, math.nan) for record in evidence.final(main.name)}
+    target = {
+        record.run: record.values.get(study.target, math.nan)
+        for record in evidence.final(main.name)
+    }
     rows = []
     for judgement in study.judgements:
         final = evidence.final(judgement.name)
         # The probe is judged once; it does not depend on n, q and delta.
-        final = [r._replace(values=r.values | {study.target: target[r.run]}) for r in final if r.run in target]
+        final = [
+            r._replace(values=r.values | {study.target: target[r.run]})
+            for r in final
+            if r.run in target
+        ]
         for name, found in by_row(final).items():
-            for column in (c for c in candidates(found) if c.startswith(("lidar/", "debiased_lidar/"))):
+            for column in (
+                c for c in candidates(found) if c.startswith(("lidar/", "debiased_lidar/"))
+            ):
                 spearman, tau = correlate(found, column, study.target)
                 values = [record.values[column] for record in found]
                 parts = ("views", "metrics of views")
                 seconds = [spread([r.seconds.get(part) for r in found]) for part in parts]
-                texts = [judgement.lidar, f"{judgement.delta:g}", heading(column), spread(values, 2)]
+                texts = [
+                    judgement.lidar,
+                    f"{judgement.delta:g}",
+                    heading(column),
+                    spread(values, 2),
+                ]
                 texts += [f"{spearman.value:+z.2f}", f"{tau.value:+z.2f}", *seconds]
                 rows.append((Cell(name), *(Cell(text, runs_of(found)) for text in texts)))
-    header = ("method", "n x q", "delta", "metric", "value over runs", "Spearman", "tau-b", "views, s", "metrics, s")
-    notes = (
-        "Seconds: features of the views, of which the first program compiled is a part, and metrics of both layers.",
+    header = (
+        "method",
+        "n x q",
+        "delta",
+        "metric",
+        "value over runs",
+        "Spearman",
+        "tau-b",
+        "views, s",
+        "metrics, s",
     )
-    return Table("settings", "What n, q and delta do to LiDAR, and what they cost", header, tuple(rows), notes)
+    notes = (
+        "Seconds: features of the views, of which the first program compiled is a part, and "
+        "metrics of both layers.",
+    )
+    return Table(
+        "settings",
+        "What n, q and delta do to LiDAR, and what they cost",
+        header,
+        tuple(rows),
+        notes,
+    )
 
 
 def cost(study: Study, evidence: Evidence) -> Table:
@@ -111,10 +159,14 @@ def cost(study: Study, evidence: Evidence) -> Table:
     for data, row, runs in _groups(evidence):
         facts = [evidence.facts[run] for run in runs]
         speeds = [fact.images_per_second or None for fact in facts]
-        hours = [fact.images / fact.images_per_second / 36 if fact.images_per_second else None for fact in facts]
+        hours = [
+            fact.images / fact.images_per_second / 36 if fact.images_per_second else None
+            for fact in facts
+        ]
         cells = [Cell(spread(speeds, 0), runs), Cell(spread(hours, 3), runs)]
         cells += [
-            Cell(spread([getattr(fact, of) or None for fact in facts], 2), runs) for of in ("memory_gib", "device_gib")
+            Cell(spread([getattr(fact, of) or None for fact in facts], 2), runs)
+            for of in ("memory_gib", "device_gib")
         ]
         accuracies = [final[run].values.get(study.target) if run in final else None for run in runs]
         rows.append((Cell(data), Cell(row), *cells, Cell(spread(accuracies, scale=100), runs)))
@@ -128,22 +180,36 @@ def cost(study: Study, evidence: Evidence) -> Table:
         "device memory, GiB",
         heading(study.target),
     )
-    notes = ("Host memory is the most that the process has held, device memory is not known on CPU.", *machines)
+    notes = (
+        "Host memory is the most that the process has held, device memory is not known on CPU.",
+        *machines,
+    )
     return Table(
-        "cost", "Speed and memory of training, mean +- standard deviation over seeds", header, tuple(rows), notes
+        "cost",
+        "Speed and memory of training, mean +- standard deviation over seeds",
+        header,
+        tuple(rows),
+        notes,
     )
 
 
 def theory(study: Study, evidence: Evidence) -> Table:
-    """The scores that the programs of `theory/` printed, beside the published ones where they print them too."""
+    """The scores that the programs of `theory/` printed, beside the published ones where they print
+    them too.
+    """
     rows = []
     for name, facts in evidence.facts.items():
         for what, here, published in _scores(facts.output):
-            rows.append((Cell(facts.row), *(Cell(text, (name,)) for text in (what, here, published))))
+            rows.append(
+                (Cell(facts.row), *(Cell(text, (name,)) for text in (what, here, published)))
+            )
         if facts.status != "done":
             rows.append((Cell(facts.row), Cell(MISSING, (name,)), Cell(""), Cell("")))
     return Table(
-        "theory", "Statements about DIET, checked by programs", ("", "score", "here", "published"), tuple(rows)
+        "theory",
+        "Statements about DIET, checked by programs",
+        ("", "score", "here", "published"),
+        tuple(rows),
     )
 
 
@@ -170,7 +236,10 @@ def _over_seeds(records: Sequence[Record | None], column: str, runs: tuple[str, 
         return Cell("-", runs)  # DIET has no embedding
     values = [record.values.get(column) if record else None for record in records]
     name = column.partition("/")[0]
-    return Cell(spread(values, 1, 100) if column in PROBES else spread(values, 3 if name in UNITS else 1), runs)
+    return Cell(
+        spread(values, 1, 100) if column in PROBES else spread(values, 3 if name in UNITS else 1),
+        runs,
+    )
 
 
 def _number(text: str) -> float:
@@ -188,7 +257,9 @@ def _shortfalls(evidence: Evidence) -> list[str]:
         if facts.status in ("diverged", "failed")
     ]
     missing = [name for name, facts in evidence.facts.items() if facts.status == "missing"]
-    return said + ([f"{len(missing)} of {len(evidence.facts)} runs are missing."] if missing else [])
+    return said + (
+        [f"{len(missing)} of {len(evidence.facts)} runs are missing."] if missing else []
+    )
 
 
 TABLES: dict[str, Callable[[Study, Evidence], Table]] = {

@@ -1,7 +1,8 @@
-"""All that a study's tables and figures are made of: judged checkpoints and facts of runs, from run folders alone.
+"""All that a study's tables and figures are made of: judged checkpoints and facts of runs, from run
+folders alone.
 
-`write_evidence` leaves it in `results/` without the weights, and `read_evidence` reads it from there.
-"""
+`write_evidence` leaves it in `results/` without the weights, and `read_evidence` reads it from
+there."""
 
 import json
 import statistics
@@ -9,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.study import Judgement, Run
-from sslx.evaluation.judge_run import read_lines
+from sslx.evaluation.records import Record, read_records, read_run, write_records
+from sslx.evaluation.run import read_lines
 from sslx.studies.plan import Plan, judged_by
-from sslx.studies.records import Record, read_records, read_run, write_records
 from sslx.studies.runner import read_outcome
+from sslx.studies.study import Judgement, Run
 
 
 class Facts(NamedTuple):
@@ -58,11 +59,19 @@ def gather(plan: Plan) -> Evidence:
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> None:
-    """Write records.jsonl, a line for each verdict, and runs.json, with each run's config, data and facts."""
+    """Write records.jsonl, a line for each verdict, and runs.json, with each run's config, data and
+    facts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    unique = {json.dumps([r.run, r.step, r.settings]): r for found in evidence.records.values() for r in found}
+    unique = {
+        json.dumps([r.run, r.step, r.settings]): r
+        for found in evidence.records.values()
+        for r in found
+    }
     about = {r.run: {"config": r.config, "data": r.data} for r in unique.values()}
-    write_records((r._replace(config={}, data={}) for r in unique.values()), folder / "records.jsonl")
+    write_records(
+        (r._replace(config={}, data={}) for r in unique.values()), folder / "records.jsonl"
+    )
     runs = {name: facts._asdict() | about.get(name, {}) for name, facts in evidence.facts.items()}
     temporary = folder / "runs.json.tmp"
     temporary.write_text(json.dumps(runs, indent=1) + "\n")
@@ -72,9 +81,14 @@ def write_evidence(evidence: Evidence, folder: Path) -> None:
 def read_evidence(folder: Path, judgements: tuple[Judgement, ...]) -> Evidence:
     """What `write_evidence` has written, for a study with these judgements."""
     runs = json.loads((folder / "runs.json").read_text())
-    about = {name: {"config": said.pop("config", {}), "data": said.pop("data", {})} for name, said in runs.items()}
+    about = {
+        name: {"config": said.pop("config", {}), "data": said.pop("data", {})}
+        for name, said in runs.items()
+    }
     facts = {name: Facts(**said | {"output": tuple(said["output"])}) for name, said in runs.items()}
-    found = [record._replace(**about[record.run]) for record in read_records(folder / "records.jsonl")]
+    found = [
+        record._replace(**about[record.run]) for record in read_records(folder / "records.jsonl")
+    ]
     return Evidence({judgement.name: _judged(found, judgement) for judgement in judgements}, facts)
 
 
@@ -90,7 +104,9 @@ def _facts(run: Run, folder: Path) -> Facts:
         output = tuple((folder / "output.txt").read_text().splitlines())
     facts = Facts(run.row, output=output)
     if outcome:
-        facts = facts._replace(status=outcome.status, reason=outcome.reason, memory_gib=round(outcome.memory_gib, 3))
+        facts = facts._replace(
+            status=outcome.status, reason=outcome.reason, memory_gib=round(outcome.memory_gib, 3)
+        )
         seconds = {("judge" if part != "train" else part): 0.0 for part in outcome.seconds}
         for part, value in outcome.seconds.items():
             seconds["train" if part == "train" else "judge"] += value
@@ -114,4 +130,7 @@ def _environment(starts: list[dict[str, Any]]) -> str:
         return ""
     last = starts[-1]
     kinds = sorted({device.partition(" ")[2] for device in last["devices"]})
-    return f"{len(last['devices'])} x {', '.join(kinds)}, jax {last['packages']['jax']}, Python {last['python']}"
+    return (
+        f"{len(last['devices'])} x {', '.join(kinds)}, jax {last['packages']['jax']}, Python "
+        f"{last['python']}"
+    )

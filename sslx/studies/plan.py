@@ -1,4 +1,6 @@
-"""From a study's file to its work: every run's config, its folder, and the commands that train and judge it."""
+"""From a study's file to its work: every run's config, its folder, and the commands that train and
+judge it.
+"""
 
 import difflib
 import importlib
@@ -12,15 +14,24 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs.study import Judgement, Run, Study
 from metrics.label_free import METRICS
-from sslx.evaluation.judge import PROBES, lidar_protocol
+from sslx.evaluation.evaluate import PROBES, lidar_protocol
 from sslx.evaluation.linear_probe import PROTOCOLS
 from sslx.studies.runner import Work
+from sslx.studies.study import Judgement, Run, Study
 from sslx.training.run_folder import check_same
 
 FOLDER = Path("configs/studies")
-TABLES = ("accuracy", "correlation", "selection", "transfer", "ablation", "settings", "cost", "theory")
+TABLES = (
+    "accuracy",
+    "correlation",
+    "selection",
+    "transfer",
+    "ablation",
+    "settings",
+    "cost",
+    "theory",
+)
 FIGURES = ("metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs")
 
 
@@ -35,10 +46,11 @@ class Plan(NamedTuple):
 
 
 def load_plan(given: str, root: Path) -> Plan:
-    """The study of `given`, such as configs/studies/lidar_vicreg.py:desk, with its runs below `root`.
+    """The study of `given`, such as configs/studies/lidar_vicreg.py:desk, with its runs below
+    `root`.
 
-    Raises ValueError for a file that is none, an unknown scale, names that clash, and whatever `check_study` finds.
-    """
+    Raises ValueError for a file that is none, an unknown scale, names that clash, and whatever
+    `check_study` finds."""
     path, _, scale = given.partition(":")
     if not Path(path).is_file():
         known = sorted(str(found) for found in FOLDER.glob("*.py"))
@@ -47,7 +59,9 @@ def load_plan(given: str, root: Path) -> Plan:
         raise ValueError(f"There is no study {path!r}.{hint} Studies: {', '.join(known)}")
     module = load_module(Path(path))
     if not hasattr(module, "get_study"):
-        raise ValueError(f"{path} is no study: it has no function get_study(scale). See configs/study.py.")
+        raise ValueError(
+            f"{path} is no study: it has no function get_study(scale). See sslx/studies/study.py."
+        )
     scale = scale or "desk"
     study = module.get_study(scale)
     name = f"{Path(path).stem}-{scale}"
@@ -71,18 +85,23 @@ def load_module(path: Path) -> ModuleType:
 
 
 def check_study(study: Study, name: str) -> dict[str, ConfigDict]:
-    """The configs of the study's runs; raises ValueError for what would only be found out hours later."""
+    """The configs of the study's runs; raises ValueError for what would only be found out hours
+    later.
+    """
     if not study.runs:
         raise ValueError(f"The study {name} has no runs.")
     clashes = [run for run, count in Counter(run.name for run in study.runs).items() if count > 1]
     if clashes:
         raise ValueError(
-            f"The study {name} has several runs called {', '.join(clashes)}. Give them names, or recipes, of their own."
+            f"The study {name} has several runs called {', '.join(clashes)}. Give them names, or "
+            "recipes, of their own."
         )
     for what, given, known in (("table", study.tables, TABLES), ("figure", study.figures, FIGURES)):
         for word in given:
             if word not in known:
-                raise ValueError(f"The study {name} names the {what} {word!r}; there are {', '.join(known)}.")
+                raise ValueError(
+                    f"The study {name} names the {what} {word!r}; there are {', '.join(known)}."
+                )
     for judgement in study.judgements:
         check_judgement(judgement, name)
     return {run.name: config_of(run) for run in study.runs if run.program == "train.py"}
@@ -97,12 +116,16 @@ def check_judgement(judgement: Judgement, name: str) -> None:
     ):
         for word in given:
             if word not in known:
-                raise ValueError(f"The study {name} judges by the {what} {word!r}; there are {', '.join(known)}.")
+                raise ValueError(
+                    f"The study {name} judges by the {what} {word!r}; there are {', '.join(known)}."
+                )
     lidar_protocol(judgement.lidar)
 
 
 def config_of(run: Run) -> ConfigDict:
-    """The config of a run of train.py; raises ValueError for a recipe or a field that does not exist."""
+    """The config of a run of train.py; raises ValueError for a recipe or a field that does not
+    exist.
+    """
     path, _, choice = run.recipe.partition(":")
     if not Path(path).is_file():
         raise ValueError(f"The run {run.name} has the recipe {path}, which does not exist.")
@@ -127,7 +150,9 @@ def config_of(run: Run) -> ConfigDict:
 
 
 def works_of(plan: Plan) -> list[Work]:
-    """What there is to do for each run, all seeds of a configuration at a time apart, so that early tables have all."""
+    """What there is to do for each run, all seeds of a configuration at a time apart, so that early
+    tables have all.
+    """
     runs = sorted(plan.study.runs, key=lambda run: run.changes.get("seed", 0))
     return [_work(run, plan) for run in runs]
 
@@ -135,8 +160,16 @@ def works_of(plan: Plan) -> list[Work]:
 def _work(run: Run, plan: Plan) -> Work:
     folder = plan.folder / run.name
     if run.program != "train.py":
-        flags = [f"--{'config.' if run.recipe else ''}{field}={_text(value)}" for field, value in run.changes.items()]
-        return Work(run.name, folder, ("-m", run.program, *([f"--config={run.recipe}"] * bool(run.recipe)), *flags), ())
+        flags = [
+            f"--{'config.' if run.recipe else ''}{field}={_text(value)}"
+            for field, value in run.changes.items()
+        ]
+        return Work(
+            run.name,
+            folder,
+            ("-m", run.program, *([f"--config={run.recipe}"] * bool(run.recipe)), *flags),
+            (),
+        )
     changes = (f"--config.{field}={_text(value)}" for field, value in run.changes.items())
     train = ("train.py", f"--config={run.recipe}", *changes, f"--run={folder}")
     return Work(run.name, folder, train, tuple(map(judgement_words, plan.study.judgements)))

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sslx.evaluation.tables import markdown, write_tables
 from sslx.studies.choice_tables import regrets
 from sslx.studies.contents import make_tables
 from sslx.studies.evidence import Evidence, write_evidence
 from sslx.studies.plan import Plan
-from sslx.studies.table import markdown, write_tables
 
 LAYERS = ("representation", "embedding")
 SHOWN = [f"{name}/{layer}" for layer in LAYERS for name in ("lidar", "debiased_lidar", "rankme")]
@@ -16,7 +16,9 @@ OVER_TRAINING = ("lidar/representation", "rankme/representation")
 
 
 def write_results(plan: Plan, evidence: Evidence, folder: Path, note: str = "") -> list[Path]:
-    """Write tables, figures and records, and a README.md with all of them and the note; return the paths."""
+    """Write tables, figures and records, and a README.md with all of them and the note; return the
+    paths.
+    """
     tables = make_tables(plan.study, evidence)
     paths = write_tables(tables, folder)
     pictures = []
@@ -27,7 +29,12 @@ def write_results(plan: Plan, evidence: Evidence, folder: Path, note: str = "") 
             pictures += save(figure, folder, name)
     write_evidence(evidence, folder)
     text = "\n".join(
-        [_heading(plan, evidence), *[f"{note}\n"] * bool(note), *map(markdown, tables), *_images(pictures)]
+        [
+            _heading(plan, evidence),
+            *[f"{note}\n"] * bool(note),
+            *map(markdown, tables),
+            *_images(pictures),
+        ]
     )
     (folder / "README.md").write_text(text)
     return [*paths, *pictures, folder / "records.jsonl", folder / "runs.json", folder / "README.md"]
@@ -71,12 +78,18 @@ def _heading(plan: Plan, evidence: Evidence) -> str:
         [
             f"# {plan.name}",
             "",
-            f"`python reproduce.py --study={path}{':' + scale if scale else ''}`: {len(states)} runs, {counts}. "
-            f"{seconds / 3600:.1f} hours of single runs, judging included. Machine: {'; '.join(machines) or 'none'}.",
+            f"`python reproduce.py --study={path}{':' + scale if scale else ''}`: {len(states)} "
+            f"runs, {counts}. "
+            f"{seconds / 3600:.1f} hours of single runs, judging included. Machine: "
+            f"{'; '.join(machines) or 'none'}.",
             "",
         ]
     )
 
 
 def _images(paths: list[Path]) -> list[str]:
-    return [f"![{path.stem.replace('_', ' ')}]({path.name})\n" for path in paths if path.suffix == ".png"]
+    return [
+        f"![{path.stem.replace('_', ' ')}]({path.name})\n"
+        for path in paths
+        if path.suffix == ".png"
+    ]

@@ -1,8 +1,8 @@
-"""The runs of a study, one after the other: trained by train.py, judged by eval.py, each in a process of its own.
+"""The runs of a study, one after the other: trained by train.py, judged by eval.py, each in a
+process of its own.
 
-What a run has come to stands in outcome.json of its folder, which is written last; whatever happens before, the run is
-tried again, and train.py goes on from its newest checkpoint.
-"""
+What a run has come to stands in outcome.json of its folder, which is written last; whatever happens
+before, the run is tried again, and train.py goes on from its newest checkpoint."""
 
 import json
 import os
@@ -23,13 +23,17 @@ class Outcome(NamedTuple):
 
     status: str  # trained, and then done; or diverged, failed
     reason: str = ""
-    seconds: Mapping[str, float] = {}  # wall time of the training's last start, and of each judgement
+    seconds: Mapping[
+        str, float
+    ] = {}  # wall time of the training's last start, and of each judgement
     memory_gib: float = 0.0  # the most that the training process has held
     judgements: tuple[str, ...] = ()  # those that are there, as eval.py's words
 
 
 class Work(NamedTuple):
-    """A run with its folder, and how it is to be judged: the words of each call of eval.py, but for the run."""
+    """A run with its folder, and how it is to be judged: the words of each call of eval.py, but for
+    the run.
+    """
 
     name: str
     folder: Path
@@ -51,25 +55,40 @@ def is_finished(work: Work) -> bool:
     outcome = read_outcome(work.folder)
     if outcome is None or outcome.status not in ("done", "diverged"):
         return False
-    return outcome.status == "diverged" or {" ".join(words) for words in work.judgements} <= set(outcome.judgements)
+    return outcome.status == "diverged" or {" ".join(words) for words in work.judgements} <= set(
+        outcome.judgements
+    )
 
 
 def in_turn(works: list[Work], shard: int, shards: int) -> list[Work]:
-    """Every `shards`-th run from the `shard`-th on, and then those of the others, in case they are left."""
-    return [work for offset in range(shards) for work in works[(shard - 1 + offset) % shards :: shards]]
-
-
-def run_missing(works: list[Work], claims: Path, say: Callable[[str], None]) -> Iterator[tuple[Work, Outcome]]:
-    """Do what is left, in order, unless another process does it; yield each run that has ended, with its outcome.
-
-    A run that fails is tried once, and again by the next call. KeyboardInterrupt gives its claim back.
+    """Every `shards`-th run from the `shard`-th on, and then those of the others, in case they are
+    left.
     """
+    return [
+        work for offset in range(shards) for work in works[(shard - 1 + offset) % shards :: shards]
+    ]
+
+
+def run_missing(
+    works: list[Work], claims: Path, say: Callable[[str], None]
+) -> Iterator[tuple[Work, Outcome]]:
+    """Do what is left, in order, unless another process does it; yield each run that has ended,
+    with its outcome.
+
+    A run that fails is tried once, and again by the next call. KeyboardInterrupt gives its claim
+    back."""
     tried: set[str] = set()
     busy = True
-    while busy:  # what another process had in the first round may have been left by it in the second
+    while (
+        busy
+    ):  # what another process had in the first round may have been left by it in the second
         busy = False
         for work in works:
-            if work.name in tried or is_finished(work) or (claim := take(claims, work.name)) is None:
+            if (
+                work.name in tried
+                or is_finished(work)
+                or (claim := take(claims, work.name)) is None
+            ):
                 continue
             busy = True
             tried.add(work.name)
@@ -83,7 +102,9 @@ def _claimed(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
     try:
         outcome = do(work, claim, say)
         if claim.lost():
-            return Outcome("failed", "another process has taken the run over, as this one gave no sign of life")
+            return Outcome(
+                "failed", "another process has taken the run over, as this one gave no sign of life"
+            )
         _write(work.folder, outcome)
         return outcome
     finally:
@@ -106,7 +127,9 @@ def do(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
         _write(work.folder, Outcome("trained", "", seconds, memory))
     for words in work.judgements:
         if (text := " ".join(words)) not in done:
-            code, last, seconds[text], _ = call((*words, f"--run={work.folder}"), work.folder, claim)
+            code, last, seconds[text], _ = call(
+                (*words, f"--run={work.folder}"), work.folder, claim
+            )
             if code:
                 return Outcome("failed", last, seconds, memory, tuple(sorted(done)))
             done.add(text)
@@ -114,14 +137,17 @@ def do(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
 
 
 def call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str, float, float]:
-    """Run Python with `words`, its output added to output.txt; exit code, last line, seconds, and peak memory in GiB.
+    """Run Python with `words`, its output added to output.txt; exit code, last line, seconds, and
+    peak memory in GiB.
 
     Raises KeyboardInterrupt when it was interrupted, or when the claim is lost.
     """
     started = time.perf_counter()
     with (folder / "output.txt").open("a") as output:
         start = output.tell()
-        follow = {"SSLX_PARENT": str(os.getpid())}  # sslx/command.py: the child ends when this process does
+        follow = {
+            "SSLX_PARENT": str(os.getpid())
+        }  # sslx/command.py: the child ends when this process does
         # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
         child = subprocess.Popen(
             [sys.executable, *words],
@@ -138,17 +164,25 @@ def call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str, 
             child.terminate()  # train.py saves
             child.wait()
             raise
-    text = (folder / "output.txt").read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    text = (
+        (folder / "output.txt").read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    )
     if code in (INTERRUPTED, -2, -15):
         raise KeyboardInterrupt
-    said = [line.removeprefix("error: ") for line in text if line.startswith("error: ")] or text[-1:]
+    said = [line.removeprefix("error: ") for line in text if line.startswith("error: ")] or text[
+        -1:
+    ]
     if code < 0:
-        said = [f"killed by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")]
+        said = [
+            f"killed by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
+        ]
     return code, (said or ["no output"])[-1], time.perf_counter() - started, peak
 
 
 def _wait(child: subprocess.Popen[bytes], claim: Claim) -> tuple[int, float]:
-    """The exit code, and the most GiB that the child has held; another process that has taken the run over ends it."""
+    """The exit code, and the most GiB that the child has held; another process that has taken the
+    run over ends it.
+    """
     peak = 0.0
     while (code := child.poll()) is None:
         peak = max(peak, _held(child.pid))

@@ -1,8 +1,8 @@
 """Checkpoints: asynchronous Orbax saves with our own checksums, and a restore that survives damage.
 
-A checkpoint holds two items, `model` and `training` (optimizer and head), so that evaluation reads the first alone.
-Orbax notices neither flipped bytes nor an empty step folder; therefore every leaf's CRC-32 is saved beside it.
-"""
+A checkpoint holds two items, `model` and `training` (optimizer and head), so that evaluation reads
+the first alone. Orbax notices neither flipped bytes nor an empty step folder; therefore every
+leaf's CRC-32 is saved beside it."""
 
 import contextlib
 import math
@@ -15,9 +15,9 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1
 
+from sslx.method import Store
 from sslx.training.optim import path_name
 from sslx.training.state import State, items_of, state_of
-from sslx.training.store import Store
 
 KEEP = ("all", "latest+best")
 
@@ -25,8 +25,11 @@ KEEP = ("all", "latest+best")
 class Checkpoints:
     """The checkpoints of one run folder."""
 
-    def __init__(self, folder: Path, *, keep: str = "all", best: str = "", store: Store | None = None) -> None:
-        """Open `folder`; with keep "latest+best", only the newest stays, and that with the highest monitored `best`.
+    def __init__(
+        self, folder: Path, *, keep: str = "all", best: str = "", store: Store | None = None
+    ) -> None:
+        """Open `folder`; with keep "latest+best", only the newest stays, and that with the highest
+        monitored `best`.
 
         What a `store` holds beside the state is saved and restored with it.
         """
@@ -35,7 +38,9 @@ class Checkpoints:
         policies = v1.training.preservation_policies
         policy = None
         if keep == "latest+best":
-            highest = policies.BestN(get_metric_fn=lambda m: m[best], n=1, keep_checkpoints_without_metrics=False)
+            highest = policies.BestN(
+                get_metric_fn=lambda m: m[best], n=1, keep_checkpoints_without_metrics=False
+            )
             policy = policies.AnyPreservationPolicy([policies.LatestN(1), highest])
         self._best, self._keep_best = best, policy is not None
         self._saving: tuple[int, Any] | None = None
@@ -44,7 +49,10 @@ class Checkpoints:
         # Slicing every small leaf so that each device writes a part costs more than it saves.
         context.array.saving.min_slice_bytes_for_replica_parallel = 2**20
         self._orbax = v1.training.Checkpointer(
-            folder.resolve(), context=context, preservation_policy=policy, cleanup_tmp_directories=True
+            folder.resolve(),
+            context=context,
+            preservation_policy=policy,
+            cleanup_tmp_directories=True,
         )
 
     def steps(self) -> list[int]:
@@ -54,8 +62,8 @@ class Checkpoints:
     def save(self, step: int, state: State, monitored: dict[str, float]) -> None:
         """Start to save; the state may be donated as soon as this returns.
 
-        Raises ValueError if the save before failed, or if the value that marks the best is not monitored.
-        """
+        Raises ValueError if the save before failed, or if the value that marks the best is not
+        monitored."""
         self.wait()
         if step in self.steps():
             return
@@ -82,28 +90,37 @@ class Checkpoints:
             raise self._failure(step, error) from error
 
     def resume(self, fresh: Callable[[], State]) -> State:
-        """The newest undamaged state, or where nothing was saved yet a fresh one; never both in memory at once."""
+        """The newest undamaged state, or where nothing was saved yet a fresh one; never both in
+        memory at once.
+        """
         state = fresh()
         if not self.steps():
             return state
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+        )
         del state
         restored = self.restore_latest(like)
         assert restored is not None  # it raises when there are checkpoints and none can be read
         return restored
 
     def restore_latest(self, like: State) -> State | None:
-        """The newest undamaged state, placed as the arrays of `like`; None when nothing was saved yet.
+        """The newest undamaged state, placed as the arrays of `like`; None when nothing was saved
+        yet.
 
-        Damaged steps above it are named, and their folders renamed so that training can write those steps again.
-        Raises ValueError when there are checkpoints and none can be read: then more than a file is wrong.
-        """
+        Damaged steps above it are named, and their folders renamed so that training can write those
+        steps again. Raises ValueError when there are checkpoints and none can be read: then more
+        than a file is wrong."""
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
-                items = {name: self._load(step, name, item) for name, item in items_of(like).items()}
+                items = {
+                    name: self._load(step, name, item) for name, item in items_of(like).items()
+                }
                 if self._store:
-                    self._store.load(step, (self._orbax.metadata(step).custom_metadata or {}).get("store", {}))
+                    self._store.load(
+                        step, (self._orbax.metadata(step).custom_metadata or {}).get("store", {})
+                    )
             except Exception as error:  # a damaged step can fail in any layer of the reader
                 damaged[step] = _first_line(error)
                 continue
@@ -113,8 +130,10 @@ class Checkpoints:
         if damaged:
             step, reason = next(iter(damaged.items()))
             raise ValueError(
-                f"None of the {len(damaged)} checkpoints in {self._folder} can be read; of step {step}: {reason}. If "
-                "the code or a package has changed since, go back to environment.jsonl, or use another --run."
+                f"None of the {len(damaged)} checkpoints in {self._folder} can be read; of step "
+                f"{step}: {reason}. If "
+                "the code or a package has changed since, go back to environment.jsonl, or use "
+                "another --run."
             )
         return None
 
@@ -124,10 +143,14 @@ class Checkpoints:
         try:
             return self._load(step, "model", like)
         except Exception as error:  # as above
-            raise ValueError(f"checkpoint {step} in {self._folder} is damaged: {_first_line(error)}") from error
+            raise ValueError(
+                f"checkpoint {step} in {self._folder} is damaged: {_first_line(error)}"
+            ) from error
 
     def close(self) -> None:
-        """Wait for the save under way, free the writer and the store; raises ValueError when that save failed."""
+        """Wait for the save under way, free the writer and the store; raises ValueError when that
+        save failed.
+        """
         try:
             self.wait()
         finally:
@@ -148,20 +171,28 @@ class Checkpoints:
 
     def _set_aside(self, damaged: dict[int, str]) -> None:
         for step, reason in damaged.items():
-            print(f"warning: checkpoint {step} is damaged and set aside as damaged-{step}: {reason}")
+            print(
+                f"warning: checkpoint {step} is damaged and set aside as damaged-{step}: {reason}"
+            )
             (self._folder / str(step)).rename(self._folder / f"damaged-{step}")
         if damaged:
             self._orbax.reload()
 
     def _best_of(self, monitored: dict[str, float]) -> dict[str, float] | None:
         if self._keep_best and monitored and self._best not in monitored:
-            raise ValueError(f"config.checkpoint.best is {self._best!r}; monitored are: {', '.join(monitored)}.")
+            raise ValueError(
+                f"config.checkpoint.best is {self._best!r}; monitored are: {', '.join(monitored)}."
+            )
         value = float(monitored.get(self._best, math.nan))
         return {self._best: value} if math.isfinite(value) else None
 
     def _failure(self, step: int, error: Exception) -> ValueError:
         good = [saved for saved in self.steps() if saved != step]
-        last = f"The last good checkpoint is step {good[-1]}; " if good else "There is no earlier checkpoint; "
+        last = (
+            f"The last good checkpoint is step {good[-1]}; "
+            if good
+            else "There is no earlier checkpoint; "
+        )
         return ValueError(
             f"Step {step} could not be saved in {self._folder}: {_first_line(error)}. {last}"
             "make room or repair the disk, then run the same command again to go on."
@@ -170,7 +201,10 @@ class Checkpoints:
 
 def checksums(tree: Any) -> dict[str, int]:
     """CRC-32 of every leaf's bytes, by path."""
-    return {path_name(path): zlib.crc32(_bytes(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        path_name(path): zlib.crc32(_bytes(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _bytes(leaf: jax.Array) -> Any:

@@ -1,7 +1,8 @@
-"""Batches for the training step: from device memory where the data set fits, else made on the host in advance.
+"""Batches for the training step: from device memory where the data set fits, else made on the host
+in advance.
 
-There, images are taken from a mapped file, or decoded where they are not kept decoded; each process makes its own rows.
-"""
+There, images are taken from a mapped file, or decoded where they are not kept decoded; each process
+makes its own rows."""
 
 import time
 from collections.abc import Callable
@@ -21,15 +22,28 @@ AHEAD = 2  # batches in preparation while a step runs
 
 
 class Input:
-    """Serves step `k` the images of `order(seed, k)`; it has no state but what it prepares in advance."""
+    """Serves step `k` the images of `order(seed, k)`; it has no state but what it prepares in
+    advance.
+    """
 
     def __init__(
-        self, images: Any, seed: int, batch_size: int, mesh: Mesh, *, resident_bytes: float, workers: int = 0
+        self,
+        images: Any,
+        seed: int,
+        batch_size: int,
+        mesh: Mesh,
+        *,
+        resident_bytes: float,
+        workers: int = 0,
     ) -> None:
-        """`images` is uint8 [N, H, W, C], possibly mapped from a file, or `Streamed`, which `workers` may decode."""
+        """`images` is uint8 [N, H, W, C], possibly mapped from a file, or `Streamed`, which
+        `workers` may decode.
+        """
         self.resident = not isinstance(images, Streamed) and images.nbytes <= resident_bytes
         self._images: Any = replicate(np.asarray(images), mesh) if self.resident else images
-        self._order: Callable[[int], np.ndarray] = partial(order, seed, num_images=len(images), batch_size=batch_size)
+        self._order: Callable[[int], np.ndarray] = partial(
+            order, seed, num_images=len(images), batch_size=batch_size
+        )
         self._mesh = mesh
         self._workers = workers if isinstance(images, Streamed) else 0
         self._stream: Any = None
@@ -38,7 +52,9 @@ class Input:
         self._ahead: dict[int, Future[tuple[jax.Array, jax.Array]]] = {}
 
     def batch(self, step: int) -> tuple[jax.Array, jax.Array, float]:
-        """Images and index of step `step` as `make_step` takes them, and the seconds waited for them."""
+        """Images and index of step `step` as `make_step` takes them, and the seconds waited for
+        them.
+        """
         started = time.perf_counter()
         if self.resident:
             return self._images, self._split(self._order(step)), time.perf_counter() - started
@@ -65,11 +81,15 @@ class Input:
         return split_batch((len(index), *images.shape[1:]), part, self._mesh), self._split(index)
 
     def _made(self, step: int, own: slice) -> np.ndarray:
-        """Rows `own` of the batch of step `step`, by worker processes, which go on with the steps that follow."""
+        """Rows `own` of the batch of step `step`, by worker processes, which go on with the steps
+        that follow.
+        """
         if self._stream is None or step != self._next:
             if self._stream is not None:
                 self._stream.close()
-            self._stream = in_processes(Batches(self._images, self._order, own), step, self._workers)
+            self._stream = in_processes(
+                Batches(self._images, self._order, own), step, self._workers
+            )
         self._next = step + 1
         return next(self._stream)
 

@@ -1,7 +1,7 @@
 """The forms of LARS: a tensor's step is as long as its trust ratio, trust * |p| / |g|, says.
 
-They differ in what the norm of g holds, in the place of the rate, and in what a norm of 0 switches off. `mask` gives
-the tensors that decay; the others are not adapted either.
+They differ in what the norm of g holds, in the place of the rate, and in what a norm of 0 switches
+off. `mask` gives the tensors that decay; the others are not adapted either.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,9 @@ def lars(
     momentum: float,
     nesterov: bool,
 ) -> optax.GradientTransformation:
-    """LARS of VICReg, Barlow Twins and BYOL: the decay is in the ratio, the rate outside the momentum."""
+    """LARS of VICReg, Barlow Twins and BYOL: the decay is in the ratio, the rate outside the
+    momentum.
+    """
     return optax.chain(
         optax.add_decayed_weights(decay, mask),
         optax.masked(optax.scale_by_trust_ratio(trust_coefficient=trust), mask),
@@ -49,10 +51,11 @@ def larc(
     momentum: float,
     nesterov: bool,
 ) -> optax.GradientTransformation:
-    """LARC of apex (SwAV's), which solo-learn and lightly call LARS: ratio trust * |p| / (|g| + decay * |p| + 1e-8).
+    """LARC of apex (SwAV's), which solo-learn and lightly call LARS: ratio trust * |p| / (|g| +
+    decay * |p| + 1e-8).
 
-    With `clip` no tensor's rate exceeds `rate`: the ratio is min(ratio / rate, 1), as in solo-learn's CIFAR recipes.
-    """
+    With `clip` no tensor's rate exceeds `rate`: the ratio is min(ratio / rate, 1), as in
+    solo-learn's CIFAR recipes."""
     return optax.chain(
         optax.masked(_adapt(rate, decay, trust, clip), mask),
         optax.trace(momentum, nesterov),
@@ -75,7 +78,9 @@ def _adapt(
             if clip:
                 ratio = jnp.minimum(ratio / rate(state.step), 1)
             # A norm of 0 switches off the decay too.
-            adapted = jnp.where((size > 0) & (length > 0), ratio * (gradient + now * param), gradient)
+            adapted = jnp.where(
+                (size > 0) & (length > 0), ratio * (gradient + now * param), gradient
+            )
             return adapted.astype(gradient.dtype)
 
         return jax.tree.map(adapt, updates, params), AdaptState(state.step + 1)

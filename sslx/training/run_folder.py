@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-# Fields that may differ when a run is continued: they change what is shown or kept, not what is computed.
+# Fields that may differ when a run is continued: they change what is shown or kept, not what is
+# computed.
 PLACES = ("data.dir", "data.cache", "data.resident_gib", "data.decoded_gib", "data.workers")
 FREE = ("log.", "checkpoint.", "monitor.", "evaluation.", "devices", *PLACES)
 PACKAGES = (
@@ -50,7 +51,9 @@ def open_run(folder: Path, config: ConfigDict, data: dict[str, Any]) -> None:
 
 
 def check_same(folder: Path, config: ConfigDict) -> None:
-    """Raise ValueError, naming the fields that differ, when the run in `folder` is of another config."""
+    """Raise ValueError, naming the fields that differ, when the run in `folder` is of another
+    config.
+    """
     there = json.loads((folder / "config.json").read_text())
     _compare(folder, flat(there), flat(_plain(config.to_dict())))
 
@@ -62,29 +65,43 @@ def read_config(folder: Path) -> ConfigDict:
         runs = sorted(str(found.parent) for found in folder.parent.glob("*/config.json"))
         known = f" Runs there: {', '.join(runs[:8])}." if runs else ""
         raise ValueError(
-            f"{folder} is no run folder (it has no config.json).{known} Train one: python train.py --config=CONFIG"
+            f"{folder} is no run folder (it has no config.json).{known} Train one: python train.py "
+            "--config=CONFIG"
         )
     return ConfigDict(_tuples(json.loads(path.read_text())))
 
 
 def choose_features(config: ConfigDict, **chosen: str | None) -> list[str]:
-    """Set fields of `config.method` such as features_of and pool, where given, and say what they are then.
+    """Set fields of `config.method` such as features_of and pool, where given, and say what they
+    are then.
 
     Raises ValueError for a method without that field.
     """
     for name, value in chosen.items():
         if value is not None and name not in config.method:
-            raise ValueError(f"--{name}={value} is not for {config.method.name}: it has no config.method.{name}.")
+            raise ValueError(
+                f"--{name}={value} is not for {config.method.name}: it has no config.method.{name}."
+            )
         if value is not None:
             config.method[name] = value
-    has = [f"{name} {config.method[name] or 'as config.model'}" for name in chosen if name in config.method]
+    has = [
+        f"{name} {config.method[name] or 'as config.model'}"
+        for name in chosen
+        if name in config.method
+    ]
     return [f"features: {', '.join(has)}"] if has else []
 
 
 def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    names = [name for name in there | here if not name.startswith(FREE) and there.get(name) != here.get(name)]
+    names = [
+        name
+        for name in there | here
+        if not name.startswith(FREE) and there.get(name) != here.get(name)
+    ]
     if names:
-        differences = "; ".join(f"{name} is {there.get(name)!r} there, {here.get(name)!r} here" for name in names)
+        differences = "; ".join(
+            f"{name} is {there.get(name)!r} there, {here.get(name)!r} here" for name in names
+        )
         raise ValueError(
             f"{folder} holds a run that differs: {differences}. "
             "Choose another folder with --run=runs/NAME, or the old values."
@@ -96,15 +113,20 @@ def _environment() -> dict[str, Any]:
         "command": sys.argv,
         "python": sys.version.split()[0],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()],
+        "devices": [
+            f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()
+        ],
         "processes": jax.process_count(),
-        "git": _git("rev-parse", "HEAD") + (" with changes" if _git("status", "--porcelain") else ""),
+        "git": _git("rev-parse", "HEAD")
+        + (" with changes" if _git("status", "--porcelain") else ""),
     }
 
 
 def _git(*words: str) -> str:
     try:
-        answer = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+        answer = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
@@ -113,7 +135,10 @@ def _git(*words: str) -> str:
 def _plain(tree: Any) -> Any:
     """As JSON gives it back: tuples become lists."""
     return json.loads(
-        json.dumps(tree, default=lambda value: value.item() if isinstance(value, np.generic) else str(value))
+        json.dumps(
+            tree,
+            default=lambda value: value.item() if isinstance(value, np.generic) else str(value),
+        )
     )
 
 
@@ -127,5 +152,9 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested fields by their path: {"optimizer": {"b1": 0.9}} is {"optimizer.b1": 0.9}."""
     fields: dict[str, Any] = {}
     for name, value in tree.items():
-        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        fields |= (
+            flat(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{name}": value}
+        )
     return fields

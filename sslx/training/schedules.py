@@ -1,7 +1,8 @@
-"""Durations as text, and what changes over a run: the learning rate, the weight decay, a teacher's momentum.
+"""Durations as text, and what changes over a run: the learning rate, the weight decay, a teacher's
+momentum.
 
-The reference codes differ by one step here and there; a schedule of this file meets its reference at every step.
-"""
+The reference codes differ by one step here and there; a schedule of this file meets its reference
+at every step."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ SCHEDULES = ("cosine", "linspace", "epochs", "shifted", "tri_phase")
 
 @dataclass(frozen=True)
 class Durations:
-    """Converts "200 epochs", "5000 steps", "1e6 examples" or "5%" (of `duration`) to training steps."""
+    """Converts "200 epochs", "5000 steps", "1e6 examples" or "5%" (of `duration`) to training
+    steps.
+    """
 
     duration: str
     steps_per_epoch: int
@@ -29,44 +32,61 @@ class Durations:
         """Steps of the whole run; raises ValueError when there are none."""
         if "%" in self.duration or not (total := self.steps(self.duration)):
             raise ValueError(
-                f'config.duration is {self.duration!r}. Write "200 epochs", "5000 steps" or "1e6 examples".'
+                f'config.duration is {self.duration!r}. Write "200 epochs", "5000 steps" or "1e6 '
+                'examples".'
             )
         return total
 
     def steps(self, text: str) -> int:
-        """Steps in `text`, at least 1 unless its number is 0; raises ValueError for what is no duration."""
+        """Steps in `text`, at least 1 unless its number is 0; raises ValueError for what is no
+        duration.
+        """
         match = re.fullmatch(r"\s*(\d+\.?\d*(?:e\d+)?)\s*(%|[a-z]+?)s?\s*", text)
         if not match or match[2] not in UNITS:
             raise ValueError(
-                f'{text!r} is no duration. Write "200 epochs", "5000 steps", "1e6 examples" or "5%" of the run.'
+                f'{text!r} is no duration. Write "200 epochs", "5000 steps", "1e6 examples" or '
+                '"5%" of the run.'
             )
         amount = float(match[1])
         if UNITS[match[2]] == "%":
             exact = self.total * amount / 100
         else:
             exact = (
-                amount * {"steps": 1, "epochs": self.steps_per_epoch, "examples": 1 / self.batch_size}[UNITS[match[2]]]
+                amount
+                * {"steps": 1, "epochs": self.steps_per_epoch, "examples": 1 / self.batch_size}[
+                    UNITS[match[2]]
+                ]
             )
         return max(round(exact), 1) if amount else 0
 
 
 def learning_rate(config: Any, durations: Durations) -> optax.Schedule:
-    """The rate of `config.optimizer` by step 0, 1, ...: a warm-up, then mostly a cosine; `config.schedule` says which.
+    """The rate of `config.optimizer` by step 0, 1, ...: a warm-up, then mostly a cosine;
+    `config.schedule` says which.
 
-    Step 0 of the default has the rate `warmup_start * peak`; with 0 the first update changes nothing, as in SimCLR and
-    VICReg. Raises ValueError for an unknown schedule, for a warm-up that fills the whole run, and for one where the
-    schedule has none.
+    Step 0 of the default has the rate `warmup_start * peak`; with 0 the first update changes
+    nothing, as in SimCLR and VICReg. Raises ValueError for an unknown schedule, for a warm-up that
+    fills the whole run, and for one where the schedule has none.
     """
     if config.schedule not in SCHEDULES:
-        raise ValueError(f"config.optimizer.schedule is {config.schedule!r}; it takes {', '.join(SCHEDULES)}.")
-    peak, total, warmup = peak_rate(config, durations.batch_size), durations.total, durations.steps(config.warmup)
+        raise ValueError(
+            f"config.optimizer.schedule is {config.schedule!r}; it takes {', '.join(SCHEDULES)}."
+        )
+    peak, total, warmup = (
+        peak_rate(config, durations.batch_size),
+        durations.total,
+        durations.steps(config.warmup),
+    )
     start, end = config.warmup_start * peak, config.final * peak
     if warmup >= total:
-        raise ValueError(f"The warm-up takes {warmup} of the {total} steps. Shorten --config.optimizer.warmup.")
+        raise ValueError(
+            f"The warm-up takes {warmup} of the {total} steps. Shorten --config.optimizer.warmup."
+        )
     if config.schedule == "epochs":
         if warmup:
             raise ValueError(
-                'config.optimizer.schedule=epochs has no warm-up: set --config.optimizer.warmup="0 steps".'
+                'config.optimizer.schedule=epochs has no warm-up: set --config.optimizer.warmup="0 '
+                'steps".'
             )
         return epoch_cosine(peak, end, durations.steps_per_epoch, total)
     if config.schedule == "linspace":
@@ -83,19 +103,27 @@ def learning_rate(config: Any, durations: Durations) -> optax.Schedule:
 
 
 def peak_rate(config: Any, batch_size: int) -> float:
-    """The highest learning rate of `config.optimizer`, scaled by the batch size if it has a reference batch."""
-    return config.learning_rate * (batch_size / config.reference_batch if config.reference_batch else 1.0)
+    """The highest learning rate of `config.optimizer`, scaled by the batch size if it has a
+    reference batch.
+    """
+    return config.learning_rate * (
+        batch_size / config.reference_batch if config.reference_batch else 1.0
+    )
 
 
 def weight_decay(config: Any, durations: Durations) -> optax.Schedule | float:
-    """The decay of `config.optimizer`: a constant, or the cosine to `weight_decay_end` of DINO and I-JEPA."""
+    """The decay of `config.optimizer`: a constant, or the cosine to `weight_decay_end` of DINO and
+    I-JEPA.
+    """
     if config.weight_decay_end < 0:
         return config.weight_decay
     return _ahead(config, cosine(config.weight_decay, config.weight_decay_end, durations.total))
 
 
 def cosine(start: float, end: float, total: int) -> optax.Schedule:
-    """Half a cosine from `start` at step 0 to `end` at step `total`; to 1: the momentum of BYOL's, DINO's teacher."""
+    """Half a cosine from `start` at step 0 to `end` at step `total`; to 1: the momentum of BYOL's,
+    DINO's teacher.
+    """
     return lambda step: _fall(start, end, _number(step) / total)
 
 
@@ -108,15 +136,23 @@ def linear(start: float, end: float, total: int) -> optax.Schedule:
 def warmup_cosine(start: float, peak: float, end: float, warmup: int, total: int) -> optax.Schedule:
     """A line from `start` to `peak` at step `warmup`, and a cosine to `end` at `total`.
 
-    As in VICReg, Barlow Twins, BYOL, SimCLR (whose `total` is N * epochs // B + 1) and, one step ahead, I-JEPA.
-    """
+    As in VICReg, Barlow Twins, BYOL, SimCLR (whose `total` is N * epochs // B + 1) and, one step
+    ahead, I-JEPA."""
     fall = optax.cosine_decay_schedule(peak, total - warmup, alpha=end / peak if peak else 0.0)
-    schedule = optax.join_schedules([optax.linear_schedule(start, peak, warmup), fall], [warmup]) if warmup else fall
+    schedule = (
+        optax.join_schedules([optax.linear_schedule(start, peak, warmup), fall], [warmup])
+        if warmup
+        else fall
+    )
     return lambda step: schedule(_number(step))
 
 
-def linspace_cosine(start: float, peak: float, end: float, warmup: int, total: int) -> optax.Schedule:
-    """DINO's, SwAV's, data2vec's: the warm-up takes both its ends, so `peak` comes twice, from step `warmup` - 1 on."""
+def linspace_cosine(
+    start: float, peak: float, end: float, warmup: int, total: int
+) -> optax.Schedule:
+    """DINO's, SwAV's, data2vec's: the warm-up takes both its ends, so `peak` comes twice, from step
+    `warmup` - 1 on.
+    """
 
     def schedule(step: Any) -> Array:
         step = _number(step)
@@ -132,7 +168,9 @@ def epoch_cosine(peak: float, end: float, steps_per_epoch: int, total: int) -> o
 
 
 def epoch_linspace(start: float, end: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """DINO's teacher temperature: from `start` in the first epoch to `end` in the last of `epochs`, and then `end`."""
+    """DINO's teacher temperature: from `start` in the first epoch to `end` in the last of `epochs`,
+    and then `end`.
+    """
 
     def schedule(step: Any) -> Array:
         epoch = _number(step) // steps_per_epoch
@@ -141,8 +179,12 @@ def epoch_linspace(start: float, end: float, epochs: int, steps_per_epoch: int) 
     return schedule
 
 
-def tri_phase(start: float, peak: float, end: float, warmup: int, cooldown: int, total: int) -> optax.Schedule:
-    """data2vec's other one: a line from `start` to `peak`, `peak`, a line to `end`; the lines take both their ends."""
+def tri_phase(
+    start: float, peak: float, end: float, warmup: int, cooldown: int, total: int
+) -> optax.Schedule:
+    """data2vec's other one: a line from `start` to `peak`, `peak`, a line to `end`; the lines take
+    both their ends.
+    """
 
     def schedule(step: Any) -> Array:
         step = _number(step)
@@ -154,7 +196,9 @@ def tri_phase(start: float, peak: float, end: float, warmup: int, cooldown: int,
 
 
 def _ahead(config: Any, schedule: optax.Schedule) -> optax.Schedule:
-    """I-JEPA moves its schedulers before the iteration, so that iteration k has the values of step k + 1."""
+    """I-JEPA moves its schedulers before the iteration, so that iteration k has the values of step
+    k + 1.
+    """
     return (lambda step: schedule(step + 1)) if config.schedule == "shifted" else schedule
 
 

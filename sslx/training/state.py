@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import optax
 
-from sslx.data.views import training_masks, training_views
-from sslx.training.method import Array, Batch, Extra, Logs, Method, Params
+from sslx.method import Array, Batch, Extra, Logs, Method, Params
+from sslx.views.views import training_masks, training_views
 
 HEAD = "head"  # the entry of params or extra that serves the loss alone
 
@@ -28,15 +28,22 @@ def model_of(params: Params, extra: Extra) -> dict[str, Any]:
 
 
 def items_of(state: State) -> dict[str, Any]:
-    """The state as a checkpoint holds it: `model`, and `training`, which is the optimizer and the head."""
+    """The state as a checkpoint holds it: `model`, and `training`, which is the optimizer and the
+    head.
+    """
     heads = {"params": _split(state.params)[1], "extra": _split(state.extra)[1]}
-    return {"model": model_of(state.params, state.extra), "training": {"optimizer": state.optimizer} | heads}
+    return {
+        "model": model_of(state.params, state.extra),
+        "training": {"optimizer": state.optimizer} | heads,
+    }
 
 
 def state_of(step: Array, items: dict[str, Any]) -> State:
     """The state that `items_of` took apart."""
     model, training = items["model"], items["training"]
-    params, extra = ({**model[x], **training[x]} if training[x] else model[x] for x in ("params", "extra"))
+    params, extra = (
+        {**model[x], **training[x]} if training[x] else model[x] for x in ("params", "extra")
+    )
     return State(step, params, extra, training["optimizer"])
 
 
@@ -47,20 +54,30 @@ def _split(tree: Any) -> tuple[Any, dict[str, Any]]:
     return {name: leaf for name, leaf in tree.items() if name != HEAD}, {HEAD: tree[HEAD]}
 
 
-def init_state(method: Method, optimizer: optax.GradientTransformation, key: Array, shape: tuple[int, ...]) -> State:
+def init_state(
+    method: Method, optimizer: optax.GradientTransformation, key: Array, shape: tuple[int, ...]
+) -> State:
     """A fresh state for images of `shape` [1, S, S, C]."""
     params, extra = method.init(key, shape)
     # Compiled as one program: leaf by leaf, the optimizer's zeros cost a dispatch each.
-    return State(jax.device_put(np.zeros((), np.int32)), params, extra, jax.jit(optimizer.init)(params))
+    return State(
+        jax.device_put(np.zeros((), np.int32)), params, extra, jax.jit(optimizer.init)(params)
+    )
 
 
 def make_step(
-    method: Method, optimizer: optax.GradientTransformation, schedule: optax.Schedule, seed: int, *, resident: bool
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    seed: int,
+    *,
+    resident: bool,
 ) -> Callable[[State, Array, Array], tuple[State, Logs]]:
-    """The training step `(state, images, indices) -> (state, logs)`; the state's buffers are reused for the new one.
+    """The training step `(state, images, indices) -> (state, logs)`; the state's buffers are reused
+    for the new one.
 
-    `indices` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C] when it is `resident`
-    in device memory, else the batch's own [B, H, W, C].
+    `indices` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C]
+    when it is `resident` in device memory, else the batch's own [B, H, W, C].
     """
 
     def step(state: State, images: Array, indices: Array) -> tuple[State, Logs]:

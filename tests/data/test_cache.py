@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import common
+from configs import base
 from sslx.data import cache, sources
 
 
@@ -29,8 +29,10 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def config(tmp_path, pictures):
-    data = common.get_config().data
-    data.update(name=f"folder:{pictures}", dir=str(tmp_path / "data"), cache=str(tmp_path / "cache"))
+    data = base.get_config().data
+    data.update(
+        name=f"folder:{pictures}", dir=str(tmp_path / "data"), cache=str(tmp_path / "cache")
+    )
     return data
 
 
@@ -40,9 +42,9 @@ def reds(source) -> list[int]:
 
 SLOW = """
 import sys, time
-from configs import common
+from configs import base
 from sslx.data import cache, sources, stream
-data = common.get_config().data
+data = base.get_config().data
 data.name, data.cache = sys.argv[1:3]
 pause, original = float(sys.argv[3]), stream.decode
 def slow(*words):
@@ -81,7 +83,12 @@ def test_two_processes_decode_once(config):
     both = [start_slow(config, 0.02) for _ in range(2)]
     assert [process.communicate(timeout=120)[0].split()[-1] for process in both] == ["30", "30"]
     (folder,) = (path.parent for path in Path(config.cache).rglob("facts.json"))
-    assert {path.name for path in folder.iterdir()} == {"facts.json", "images.npy", "kept.npy", "labels.npy"}
+    assert {path.name for path in folder.iterdir()} == {
+        "facts.json",
+        "images.npy",
+        "kept.npy",
+        "labels.npy",
+    }
 
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "kept.npy"])
@@ -117,8 +124,12 @@ def test_a_cache_below_a_file_is_refused_in_one_line(config, tmp_path):
 
 
 def test_too_little_room_is_said_before_anything_is_written(config, monkeypatch):
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(100, 100, 5000))
-    with pytest.raises(ValueError, match=r"needs 0\.0 GB in .* 0\.0 GB are free.*--config\.data\.decoded_gib=0"):
+    monkeypatch.setattr(
+        cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(100, 100, 5000)
+    )
+    with pytest.raises(
+        ValueError, match=r"needs 0\.0 GB in .* 0\.0 GB are free.*--config\.data\.decoded_gib=0"
+    ):
         sources.load(config)
     assert not list(Path(config.cache).rglob("*.npy"))
     config.decoded_gib = 0.0
@@ -140,7 +151,10 @@ def test_images_checked_for_streaming_can_be_kept_later_and_the_other_way_round(
 def test_one_bad_file_among_many_and_an_empty_one_are_listed(config, pictures, capsys):
     (pictures / "07.png").write_bytes(b"")
     (pictures / "09.png").write_bytes((pictures / "09.png").read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"07\.png cannot be read as an image \(the file is empty\).*2 of 30, listed"):
+    with pytest.raises(
+        ValueError,
+        match=r"07\.png cannot be read as an image \(the file is empty\).*2 of 30, listed",
+    ):
         sources.load(config)
     config.on_corrupt = "skip"
     expected = [number for number in range(30) if number not in (7, 9)]
@@ -148,7 +162,10 @@ def test_one_bad_file_among_many_and_an_empty_one_are_listed(config, pictures, c
         assert reds(sources.load(config).train) == expected
     capsys.readouterr()
     (report,) = Path(config.cache).rglob("unreadable.txt")
-    assert [line.split(" cannot")[0][-6:] for line in report.read_text().splitlines()] == ["07.png", "09.png"]
+    assert [line.split(" cannot")[0][-6:] for line in report.read_text().splitlines()] == [
+        "07.png",
+        "09.png",
+    ]
     Image.new("RGB", (8, 8), (7, 0, 0)).save(pictures / "07.png")
     Image.new("RGB", (8, 8), (9, 0, 0)).save(pictures / "09.png")
     config.on_corrupt = "refuse"

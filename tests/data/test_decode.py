@@ -28,9 +28,13 @@ def test_colour_and_gray_become_what_is_asked_for():
     colour, gray = colours(), colours()[..., 0]
     png = encoded(Image.fromarray(colour))
     np.testing.assert_array_equal(decode(png, 0, 3), colour)
-    np.testing.assert_array_equal(decode(png, 0, 1)[..., 0], np.asarray(Image.fromarray(colour).convert("L")))
+    np.testing.assert_array_equal(
+        decode(png, 0, 1)[..., 0], np.asarray(Image.fromarray(colour).convert("L"))
+    )
     np.testing.assert_array_equal(decode(encoded(Image.fromarray(gray)), 0, 1), gray[..., None])
-    np.testing.assert_array_equal(decode(encoded(Image.fromarray(gray)), 0, 3), np.stack([gray] * 3, -1))
+    np.testing.assert_array_equal(
+        decode(encoded(Image.fromarray(gray)), 0, 3), np.stack([gray] * 3, -1)
+    )
     np.testing.assert_array_equal(decode(colour, 0, 3), colour)
 
 
@@ -40,7 +44,9 @@ def test_pictures_are_turned_upright_by_exif(orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(colours())
-    found = decode(encoded(image, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {})), 0, 3)
+    found = decode(
+        encoded(image, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {})), 0, 3
+    )
     # What a camera stored that was held in each of the eight ways; NumPy's turns, not Pillow's.
     upright = {
         1: lambda x: x,
@@ -67,21 +73,29 @@ def test_what_is_transparent_lies_on_white():
     gray = decode(encoded(Image.fromarray(pixels[..., 2:], "LA")), 0, 1)
     assert (gray[:6] == 255).all()
     palette = Image.fromarray(colours()).quantize(8)
-    assert (decode(encoded(palette, transparency=palette.getpixel((0, 0))), 0, 3)[0, 0] == 255).all()
+    assert (
+        decode(encoded(palette, transparency=palette.getpixel((0, 0))), 0, 3)[0, 0] == 255
+    ).all()
 
 
 def test_sixteen_bits_become_eight_and_thirty_two_are_refused():
     deep = (colours()[..., 0].astype(np.uint16)) * 257
-    np.testing.assert_array_equal(decode(encoded(Image.fromarray(deep)), 0, 1)[..., 0], colours()[..., 0])
+    np.testing.assert_array_equal(
+        decode(encoded(Image.fromarray(deep)), 0, 1)[..., 0], colours()[..., 0]
+    )
     with pytest.raises(ValueError, match="32 bits"):
         decode(encoded(Image.fromarray(deep.astype(np.float32)), "TIFF"), 0, 1)
 
 
 def test_cmyk_and_palettes_are_colours():
     cmyk = Image.fromarray(colours()).convert("CMYK")
-    assert np.abs(decode(encoded(cmyk, "JPEG", quality=95), 0, 3).astype(int) - colours()).mean() < 4
+    assert (
+        np.abs(decode(encoded(cmyk, "JPEG", quality=95), 0, 3).astype(int) - colours()).mean() < 4
+    )
     palette = Image.fromarray(colours()).quantize(256)
-    np.testing.assert_array_equal(decode(encoded(palette, "GIF"), 0, 3), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(
+        decode(encoded(palette, "GIF"), 0, 3), np.asarray(palette.convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
@@ -95,11 +109,19 @@ def test_a_file_that_is_cut_off_is_refused(kind):
 
 
 def test_opencv_gives_pillow_s_bits_where_it_is_installed(monkeypatch):
-    pytest.importorskip("cv2", reason="opencv-python-headless is not installed; pip install sslx[fast]")
+    pytest.importorskip(
+        "cv2", reason="opencv-python-headless is not installed; pip install sslx[fast]"
+    )
     rng = np.random.default_rng(0)
-    for height, width, quality, subsampling in ((33, 47, 75, 2), (64, 64, 95, 0), (224, 200, 90, 1)):
+    for height, width, quality, subsampling in (
+        (33, 47, 75, 2),
+        (64, 64, 95, 0),
+        (224, 200, 90, 1),
+    ):
         noise = rng.normal(size=(height // 4 + 1, width // 4 + 1, 3)) * 60 + 128
-        smooth = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)).resize((width, height), Image.BICUBIC)
+        smooth = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)).resize(
+            (width, height), Image.BICUBIC
+        )
         files = [(encoded(smooth, "JPEG", quality=quality, subsampling=subsampling), 3)]
         files.append((encoded(smooth.convert("L"), "JPEG", quality=quality), 1))
         for content, channels in files:
@@ -112,5 +134,8 @@ def test_opencv_gives_pillow_s_bits_where_it_is_installed(monkeypatch):
 
 
 def test_nothing_needs_opencv():
-    program = "import sys; sys.modules['cv2'] = None; from sslx.data.decode import cv2; assert cv2 is None"
+    program = (
+        "import sys; sys.modules['cv2'] = None; from sslx.data.decode import cv2; assert cv2 is "
+        "None"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

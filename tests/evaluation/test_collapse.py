@@ -1,4 +1,6 @@
-"""Three classical ways to collapse: the monitor warns of each within 200 steps, and of none of the healthy twins."""
+"""Three classical ways to collapse: the monitor warns of each within 200 steps, and of none of the
+healthy twins.
+"""
 
 import numpy as np
 import pytest
@@ -40,6 +42,8 @@ def test_the_monitor_warns_of_a_collapse_within_200_steps(name, healthy, digits,
         model_of(state.params, state.extra)
     )
     assert np.isfinite(losses).all()
-    assert bool(collapse_warning(values, 200)) != healthy, {k: round(v, 4) for k, v in values.items()}
+    assert bool(collapse_warning(values, 200)) != healthy, {
+        k: round(v, 4) for k, v in values.items()
+    }
     if not healthy:
         assert losses[-1] < losses[0], "the loss itself shows nothing"

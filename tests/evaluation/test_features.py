@@ -4,9 +4,9 @@ import pytest
 
 from metrics import lidar
 from sslx.data.sources import Source, Sources
-from sslx.data.views import metric_view, plain_view
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor, collapse_warning, monitor_line
+from sslx.views.views import metric_view, plain_view
 from tests.methods.harness import IMAGES, recipe, set_up
 
 
@@ -18,7 +18,9 @@ def simclr():
 
 def test_features_do_not_depend_on_the_batch_or_the_devices(simclr):
     run, model = simclr
-    expected = run.method.features(model["params"], model["extra"], plain_view(IMAGES[:21], run.method.views.crops[0]))
+    expected = run.method.features(
+        model["params"], model["extra"], plain_view(IMAGES[:21], run.method.views.crops[0])
+    )
     for batch_size in (8, 512):  # 21 images: padded to batches of 8, and to one of 24
         features = Extractor(run.method, run.mesh, batch_size).plain(model, IMAGES[:21])
         for layer, wanted in zip(features, expected, strict=True):
@@ -56,7 +58,9 @@ def test_the_views_of_a_masking_method_are_whole_images_with_masks_of_their_own(
         np.testing.assert_allclose(views.representation[:, j], wanted, rtol=1e-3, atol=1e-4)
     assert views.representation.std(axis=1).mean() > 1e-3
     whole = features(model["params"], model["extra"], plain).representation
-    np.testing.assert_allclose(extractor.plain(model, IMAGES[:12]).representation, whole, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        extractor.plain(model, IMAGES[:12]).representation, whole, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_reading_features_leaves_the_model_as_it_was(simclr):
@@ -67,9 +71,13 @@ def test_reading_features_leaves_the_model_as_it_was(simclr):
 
 
 def sources(labels: np.ndarray | None, taught: np.ndarray | None = None) -> Sources:
-    """The same images everywhere; the probe has the first of them with other labels, if `taught` is given."""
+    """The same images everywhere; the probe has the first of them with other labels, if `taught` is
+    given.
+    """
     source = Source(IMAGES, labels, {"name": "test"})
-    probe = source if taught is None else source._replace(images=IMAGES[: len(taught)], labels=taught)
+    probe = (
+        source if taught is None else source._replace(images=IMAGES[: len(taught)], labels=taught)
+    )
     return Sources(source, probe, None if labels is None else source)
 
 
@@ -84,11 +92,18 @@ def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
     second.pop("monitor_seconds")
     assert first == second
     layers, metrics = ("representation", "embedding"), ("rankme", "lidar", "feature_std", "spread")
-    assert set(first) == {"width", "knn", *(f"{metric}/{layer}" for metric in metrics for layer in layers)}
+    assert set(first) == {
+        "width",
+        "knn",
+        *(f"{metric}/{layer}" for metric in metrics for layer in layers),
+    }
     unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), sources(None), seed=0)(model)
     assert "knn" not in unlabelled
     elsewhere = Monitor(
-        config, Extractor(run.method, run.mesh, 64), sources(labels, taught=labels[:30] * 0 + 5), seed=0
+        config,
+        Extractor(run.method, run.mesh, 64),
+        sources(labels, taught=labels[:30] * 0 + 5),
+        seed=0,
     )
     assert elsewhere(model)["knn"] == 0
     assert unlabelled["lidar/representation"] == first["lidar/representation"]

@@ -41,7 +41,9 @@ def test_equals_a_loop_over_rows(weighted, k, temperature):
 
 def test_weights_and_temperature_matter():
     data = *blobs(150, seed=1), *blobs(83, seed=2)
-    sharp, soft = (knn_accuracy(*data, k=150, temperature=temperature) for temperature in (0.07, 1e6))
+    sharp, soft = (
+        knn_accuracy(*data, k=150, temperature=temperature) for temperature in (0.07, 1e6)
+    )
     # With all training rows as neighbours and flat votes the largest class wins everywhere.
     assert sharp > soft + 0.3
     assert soft == pytest.approx(knn_accuracy(*data, k=150, weighted=False))
@@ -64,9 +66,14 @@ def test_length_of_a_row_does_not_matter():
 def test_equal_votes_go_to_the_smallest_label(weighted):
     train = np.array([[1, 0], [1, 0]], np.float32)
     for labels in ([9, 4], [4, 9]):
-        assert knn_accuracy(train, np.array(labels), train[:1], np.array([4]), k=2, weighted=weighted) == 1
+        assert (
+            knn_accuracy(train, np.array(labels), train[:1], np.array([4]), k=2, weighted=weighted)
+            == 1
+        )
     # The first of two equally near rows is the only neighbour.
-    assert knn_accuracy(train, np.array([9, 4]), train[:1], np.array([9]), k=1, weighted=weighted) == 1
+    assert (
+        knn_accuracy(train, np.array([9, 4]), train[:1], np.array([9]), k=1, weighted=weighted) == 1
+    )
 
 
 def test_labels_may_have_gaps_and_unseen_ones_count_as_wrong():
@@ -83,7 +90,9 @@ def test_low_temperature_and_zero_rows_do_not_overflow():
     train[0] = 0
     # At temperature 1e-4, exp(similarity / temperature) itself is far beyond float32.
     expected = knn_accuracy(train, labels, train[1:], labels[1:], k=1)
-    assert knn_accuracy(train, labels, train[1:], labels[1:], k=20, temperature=1e-4) == expected == 1
+    assert (
+        knn_accuracy(train, labels, train[1:], labels[1:], k=20, temperature=1e-4) == expected == 1
+    )
 
 
 def test_blocks_do_not_change_the_result(monkeypatch):
@@ -110,13 +119,22 @@ TRAIN, LABELS = blobs(30, seed=1)
         ({"k": 31}, r"1 <= k <= 30.*k=31.*k=20"),
         ({"k": 0}, r"1 <= k <= 30.*k=0"),
         ({"temperature": 0.0}, "temperature > 0.*0.07"),
-        ({"train_features": TRAIN[0]}, r"train_features must be a non-empty matrix \[n, d\].*\(12,\)"),
+        (
+            {"train_features": TRAIN[0]},
+            r"train_features must be a non-empty matrix \[n, d\].*\(12,\)",
+        ),
         ({"test_features": TRAIN[:, :3]}, "width 3.*width 12.*same layer"),
         ({"test_features": TRAIN * np.nan}, "test_features must be finite.*NaN"),
-        ({"train_features": TRAIN.astype(np.float64) * 1e300}, "train_features must be finite.*rescale"),
+        (
+            {"train_features": TRAIN.astype(np.float64) * 1e300},
+            "train_features must be finite.*rescale",
+        ),
         ({"train_labels": LABELS[:9]}, r"train_labels.*30 rows.*shape \(9,\)"),
         ({"test_labels": LABELS.astype(float)}, "test_labels must be one integer.*float64"),
-        ({"train_labels": np.eye(5, dtype=int)[LABELS]}, r"shape \(30, 5\).*labels\.argmax\(axis=1\)"),
+        (
+            {"train_labels": np.eye(5, dtype=int)[LABELS]},
+            r"shape \(30, 5\).*labels\.argmax\(axis=1\)",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(change, message):

@@ -1,4 +1,6 @@
-"""Linear probes against scikit-learn and a plain loop, their selection rules, their limits and their error texts."""
+"""Linear probes against scikit-learn and a plain loop, their selection rules, their limits and
+their error texts.
+"""
 
 import numpy as np
 import pytest
@@ -85,7 +87,9 @@ def plain_adamw(recipe, features, targets, first, rate, penalty, orders):
     weights, bias = first.astype(np.float64), np.zeros(first.shape[1])
     moments, count = [[np.zeros_like(p), np.zeros_like(p)] for p in (weights, bias)], 0
     for epoch in range(recipe.epochs):
-        step_size = rate * 0.1 ** sum(epoch >= fraction * recipe.epochs for fraction in recipe.drops)
+        step_size = rate * 0.1 ** sum(
+            epoch >= fraction * recipe.epochs for fraction in recipe.drops
+        )
         for start in range(0, len(features), recipe.batch_size):
             rows, count = orders[epoch][start : start + recipe.batch_size], count + 1
             logits = features[rows] @ weights + bias
@@ -108,10 +112,14 @@ def test_vmapped_training_equals_a_loop_over_batches(monkeypatch):
     # An order that NumPy can follow: every epoch reads the rows backwards.
     monkeypatch.setattr(probes.jax.random, "permutation", lambda key, n: probes.jnp.arange(n)[::-1])
     rates, penalties = np.array([0.02, 0.1], np.float32), np.array([0.0, 0.3], np.float32)
-    heads = probes._train_with_adam(recipe, first, features, targets.astype(np.int32), rates, penalties, 0)
+    heads = probes._train_with_adam(
+        recipe, first, features, targets.astype(np.int32), rates, penalties, 0
+    )
     orders = [np.arange(75)[::-1]] * 4
     for index in range(2):
-        weights, bias = plain_adamw(recipe, features, targets, first, rates[index], penalties[index], orders)
+        weights, bias = plain_adamw(
+            recipe, features, targets, first, rates[index], penalties[index], orders
+        )
         np.testing.assert_allclose(heads.weights[index], weights, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(heads.bias[index], bias, rtol=1e-3, atol=1e-5)
 
@@ -124,7 +132,9 @@ def test_logistic_regression_minimises_the_stated_loss():
     model.fit(features[:45].astype(float), targets[:45])
     np.testing.assert_allclose(head.weights, model.coef_.T, atol=2e-3)
     probabilities = probes.jax.nn.softmax(probes._logits(head, features))
-    np.testing.assert_allclose(probabilities, model.predict_proba(features.astype(float)), atol=1e-3)
+    np.testing.assert_allclose(
+        probabilities, model.predict_proba(features.astype(float)), atol=1e-3
+    )
 
 
 def test_held_out_rows_are_a_fixed_stratified_fifth():

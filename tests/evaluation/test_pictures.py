@@ -5,11 +5,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sslx.data.masks import MultiBlock, draw_masks
 from sslx.data.sources import Source
 from sslx.evaluation import pictures
 from sslx.evaluation.features import Extractor
 from sslx.training.state import model_of
+from sslx.views.masks import MultiBlock, draw_masks
 from tests.methods.harness import IMAGES, recipe, set_up
 
 
@@ -23,7 +23,10 @@ from tests.methods.harness import IMAGES, recipe, set_up
 )
 def test_what_is_drawn_of_a_method(name, drawn, tmp_path):
     run = set_up(recipe(name), 1)
-    model, source = model_of(run.state.params, run.state.extra), Source(IMAGES, None, {"name": "test"})
+    model, source = (
+        model_of(run.state.params, run.state.extra),
+        Source(IMAGES, None, {"name": "test"}),
+    )
     extractor = Extractor(run.method, run.mesh, 128)
     with jax.set_mesh(run.mesh):
         paths = pictures.draw_pictures(run.method, model, extractor, source, None, 7, tmp_path)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslx.evaluation.judge import Settings, Verdict
+from sslx.evaluation.evaluate import Settings, Verdict
 from sslx.evaluation.plot import plot
 from sslx.evaluation.report import selection, table
 
@@ -39,7 +39,9 @@ def test_the_selection_names_each_metrics_pick_and_its_rank_correlation():
 
 def test_the_plot_shows_something_with_and_without_labels(tmp_path):
     plot(verdicts([0.5, 0.7, 0.8], [1.0, 2.0, 3.0]), {"linear": 0.6}, "run", tmp_path / "a.png")
-    unlabelled = [verdict._replace(values={"lidar/representation": 2.0}) for verdict in verdicts([0.5], [1.0])]
+    unlabelled = [
+        verdict._replace(values={"lidar/representation": 2.0}) for verdict in verdicts([0.5], [1.0])
+    ]
     plot(unlabelled, {}, "run", tmp_path / "b.png")
     for name in ("a", "b"):
         assert np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")).std() > 5

@@ -28,7 +28,9 @@ def check(
     inputs: tuple[str, ...],
     differentiated: int | None = None,
 ) -> None:
-    """`loss(*inputs)`, jitted, has the value of `who` and its gradients by the first `differentiated` inputs."""
+    """`loss(*inputs)`, jitted, has the value of `who` and its gradients by the first
+    `differentiated` inputs.
+    """
     arrays, rtol = load(case), PRECISIONS[precision]
     count = len(inputs) if differentiated is None else differentiated
     with jax.enable_x64(precision == "f64"):

@@ -1,4 +1,6 @@
-"""A short run of any method through the real loop's pieces, for tests: small images, small network, few steps."""
+"""A short run of any method through the real loop's pieces, for tests: small images, small network,
+few steps.
+"""
 
 import contextlib
 import dataclasses
@@ -12,30 +14,51 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from configs import common
+from configs import base
+from sslx.experiment import load_method
+from sslx.method import Method, Store, open_store
 from sslx.models import Network, heads
 from sslx.training import parallel
 from sslx.training.input import Input
-from sslx.training.method import Method, load_method
 from sslx.training.optim import make_optimizer
 from sslx.training.schedules import Durations, learning_rate
 from sslx.training.state import State, init_state, make_step
-from sslx.training.store import Store, open_store
 
 METHODS = sorted(path.stem for path in Path("sslx/methods").glob("*.py") if path.stem != "__init__")
-FULL = ("diet",)  # with the recipe's ResNet; the others with a small MLP, which compiles much faster
+FULL = (
+    "diet",
+)  # with the recipe's ResNet; the others with a small MLP, which compiles much faster
 TOKENS = ("data2vec", "dino", "ijepa")  # with a vision transformer of one block
 # Beside each method's digits recipe: what else of it goes through the whole harness.
 VARIANTS = {
-    "diet/blockwise": {"head": "blockwise", "block": 40, "projector": (16,), "normalise": True, "learn_scale": True},
-    "sdiet/file": {"rows": "file", "negatives": 9, "correction": True, "normalise": "both", "learn_scale": True},
+    "diet/blockwise": {
+        "head": "blockwise",
+        "block": 40,
+        "projector": (16,),
+        "normalise": True,
+        "learn_scale": True,
+    },
+    "sdiet/file": {
+        "rows": "file",
+        "negatives": 9,
+        "correction": True,
+        "normalise": "both",
+        "learn_scale": True,
+    },
 }
 # Four gray squares each, so that crops of an image have something in common.
-IMAGES = np.random.default_rng(0).integers(0, 256, (96, 2, 2, 1), np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+IMAGES = (
+    np.random.default_rng(0)
+    .integers(0, 256, (96, 2, 2, 1), np.uint8)
+    .repeat(4, axis=1)
+    .repeat(4, axis=2)
+)
 
 
 def flat_encoder() -> Network:
-    """An MLP on an image's corner, for tests of what comes after the encoder: it compiles in a tenth of the time."""
+    """An MLP on an image's corner, for tests of what comes after the encoder: it compiles in a
+    tenth of the time.
+    """
     layers = heads.mlp((32, 16), last_norm=True)
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> Any:
@@ -67,7 +90,7 @@ def recipe(name: str) -> Any:
     config.method.update(VARIANTS.get(name, {}))
     if name == "swav":  # with all that it can have
         config.method.update(queue=64, queue_start="2 steps", local_views=2)
-        config.views.local = common.crop(6, flip=0.0)
+        config.views.local = base.crop(6, flip=0.0)
     with config.unlocked():
         config.flat = name not in FULL
     if name in TOKENS:
@@ -84,7 +107,9 @@ def recipe(name: str) -> Any:
 
 
 def set_up(config: Any, devices: int, *, resident: bool = True) -> Run:
-    """As train.py does it, on the first `devices` of the virtual ones; a configuration is traced once in a session."""
+    """As train.py does it, on the first `devices` of the virtual ones; a configuration is traced
+    once in a session.
+    """
     mesh = Mesh(np.asarray(jax.devices()[:devices]), ("data",), axis_types=(AxisType.Auto,))
     known = (str(config), devices, resident)
     if known not in _PARTS:
@@ -94,9 +119,20 @@ def set_up(config: Any, devices: int, *, resident: bool = True) -> Run:
     with jax.set_mesh(mesh):
         state = init_state(method, optimizer, jax.random.key(config.seed), (1, size, size, 1))
         state = parallel.place(state, mesh)
-    batches = Input(IMAGES, config.seed, config.batch_size, mesh, resident_bytes=1e9 if resident else 0)
+    batches = Input(
+        IMAGES, config.seed, config.batch_size, mesh, resident_bytes=1e9 if resident else 0
+    )
     store = open_store(method, Path(tempfile.mkdtemp()), config.seed, config.batch_size, mesh)
-    return Run(method, state, store.around(step) if store else step, step, config.flat, batches, store, mesh)
+    return Run(
+        method,
+        state,
+        store.around(step) if store else step,
+        step,
+        config.flat,
+        batches,
+        store,
+        mesh,
+    )
 
 
 _PARTS: dict[Any, Any] = {}
@@ -115,7 +151,9 @@ def _parts(config: Any, resident: bool) -> Any:
 
 @contextlib.contextmanager
 def quick_compilation(wanted: bool = True) -> Iterator[None]:
-    """Spares LLVM's optimisations, which take most of a small step's time and change nothing that tests look at."""
+    """Spares LLVM's optimisations, which take most of a small step's time and change nothing that
+    tests look at.
+    """
     jax.config.update("jax_disable_most_optimizations", wanted)
     try:
         yield

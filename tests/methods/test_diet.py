@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sslx.experiment import load_method
 from sslx.methods.diet import diet_loss
+from sslx.methods.instance_head.rows import loss_floor
 from sslx.training.checkpoint import Checkpoints
-from sslx.training.method import load_method
-from sslx.training.rows import loss_floor
 from tests.methods.harness import IMAGES, advance, recipe, set_up
 
 
@@ -18,7 +18,11 @@ def test_the_floor_is_reached_at_the_optimal_gap_and_nowhere_lower():
     assert gap == pytest.approx(4.17, abs=5e-3)
     index = jnp.arange(count)
     for scale, above in ((1.0, 0.0), (0.9, 1e-4), (1.1, 1e-4)):
-        loss = float(diet_loss(jnp.eye(count) * gap * scale, jnp.eye(count), index, label_smoothing=smoothing))
+        loss = float(
+            diet_loss(
+                jnp.eye(count) * gap * scale, jnp.eye(count), index, label_smoothing=smoothing
+            )
+        )
         assert loss >= loss_floor(count, smoothing) + above - 1e-5
         if scale == 1.0:
             assert loss == pytest.approx(loss_floor(count, smoothing), abs=1e-5)
@@ -38,16 +42,22 @@ def test_value_and_gradient_equal_the_definition_in_float64(smoothing):
         probability /= probability.sum(1, keepdims=True)
         target = np.full((6, 11), smoothing / 11)
         target[np.arange(6), index] += 1 - smoothing
-        assert float(value) == pytest.approx(-(target * np.log(probability)).sum(1).mean(), rel=1e-12)
-        np.testing.assert_allclose(by_features, (probability - target) @ head / 6, rtol=1e-10, atol=1e-14)
-        np.testing.assert_allclose(by_head, (probability - target).T @ features / 6, rtol=1e-10, atol=1e-14)
+        assert float(value) == pytest.approx(
+            -(target * np.log(probability)).sum(1).mean(), rel=1e-12
+        )
+        np.testing.assert_allclose(
+            by_features, (probability - target) @ head / 6, rtol=1e-10, atol=1e-14
+        )
+        np.testing.assert_allclose(
+            by_head, (probability - target).T @ features / 6, rtol=1e-10, atol=1e-14
+        )
 
 
 def test_the_loss_starts_at_the_logarithm_of_the_number_of_images():
     features = jnp.zeros((4, 8))
-    assert float(diet_loss(features, jnp.ones((1000, 8)), jnp.arange(4), label_smoothing=0.8)) == pytest.approx(
-        math.log(1000)
-    )
+    assert float(
+        diet_loss(features, jnp.ones((1000, 8)), jnp.arange(4), label_smoothing=0.8)
+    ) == pytest.approx(math.log(1000))
 
 
 def blockwise(**fields):
@@ -58,18 +68,24 @@ def blockwise(**fields):
 
 
 def test_blockwise_and_full_train_alike():
-    """Twenty AdamW steps of encoder, projector and head: the same losses, and the same head in the end."""
+    """Twenty AdamW steps of encoder, projector and head: the same losses, and the same head in the
+    end.
+    """
     ends = []
     for head in ("full", "blockwise"):
         config = recipe("diet")
-        config.method.update(head=head, block=40, projector=(0, 16), normalise=True, scale=4.0, learn_scale=True)
+        config.method.update(
+            head=head, block=40, projector=(0, 16), normalise=True, scale=4.0, learn_scale=True
+        )
         config.flat = True
         run = set_up(config, 1)
         ends.append(advance(run, run.state, 20))
     (full, full_losses), (block, block_losses) = ends
     np.testing.assert_allclose(block_losses[:3], full_losses[:3], rtol=1e-6)
     np.testing.assert_allclose(block_losses, full_losses, rtol=1e-4)
-    np.testing.assert_allclose(block.extra["head"].weights[: len(IMAGES)], full.params["head"], atol=2e-4)
+    np.testing.assert_allclose(
+        block.extra["head"].weights[: len(IMAGES)], full.params["head"], atol=2e-4
+    )
 
 
 def test_a_head_saved_on_four_devices_goes_on_on_two(tmp_path):
@@ -94,7 +110,9 @@ def test_a_head_in_bfloat16_learns_as_well():
         run = set_up(blockwise(**fields), 1)
         state, course = advance(run, run.state, 30)
         losses.append(np.mean(course[-5:]))
-        assert {x.dtype.name for x in state.extra["head"]} == ({"bfloat16"} if fields else {"float32"})
+        assert {x.dtype.name for x in state.extra["head"]} == (
+            {"bfloat16"} if fields else {"float32"}
+        )
     assert losses[1] == pytest.approx(losses[0], abs=0.02)
     assert losses[1] < np.mean(course[:3]) - 0.03
 

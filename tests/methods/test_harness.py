@@ -4,9 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from sslx.data.views import plain_view
 from sslx.training.checkpoint import Checkpoints
-from tests.methods.harness import IMAGES, METHODS, VARIANTS, advance, quick_compilation, recipe, set_up
+from sslx.views.views import plain_view
+from tests.methods.harness import (
+    IMAGES,
+    METHODS,
+    VARIANTS,
+    advance,
+    quick_compilation,
+    recipe,
+    set_up,
+)
 
 
 @pytest.fixture(params=[*METHODS, *VARIANTS])
@@ -14,7 +22,17 @@ def config(request):
     return recipe(request.param)
 
 
-THREE_MESHES = ("barlow_twins", "data2vec", "diet", "dino", "ijepa", "moco", "simclr", "swav", "vicreg")
+THREE_MESHES = (
+    "barlow_twins",
+    "data2vec",
+    "diet",
+    "dino",
+    "ijepa",
+    "moco",
+    "simclr",
+    "swav",
+    "vicreg",
+)
 
 
 def assert_equal(a, b):
@@ -29,7 +47,8 @@ def test_thirty_steps_lower_the_loss_and_move_every_parameter(config):
     run = set_up(config, 1)
     before = jax.device_get(run.state.params)
     state, losses = advance(run, run.state, 30)
-    # A queue makes the task harder as it fills, and so does a center that takes away what all scores have in common.
+    # A queue makes the task harder as it fills, and so does a center that takes away what all
+    # scores have in common.
     early = 5 if config.method.get("queue") or config.method.get("center_momentum") else 0
     assert np.mean(losses[-5:]) < np.mean(losses[early : early + 5])
     for (path, old), new in zip(
@@ -88,21 +107,25 @@ def test_one_two_and_four_devices_give_the_same_losses(config):
         state, first = advance(run, run.state, 1)
         firsts.append(jax.device_get(state.optimizer))
         courses.append(first + advance(run, state, 19)[1])
-    # A teacher's temperature of 0.04 and batch norm of features that hardly differ enlarge rounding.
+    # A teacher's temperature of 0.04 and batch norm of features that hardly differ enlarge
+    # rounding.
     enlarged = 10 if config.method.name == "dino" else 1
     # After one step the optimizer's moments are the gradient, up to a factor.
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(firsts[0]) if leaf.ndim)
     for several in firsts[1:]:
         for x, y in zip(jax.tree.leaves(several), jax.tree.leaves(firsts[0]), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-3, atol=enlarged * 1e-6 * largest)
-    # Rounding differs with the order of sums, and a ReLU at zero can turn either way: hence not 1e-6.
+    # Rounding differs with the order of sums, and a ReLU at zero can turn either way: hence not
+    # 1e-6.
     for several in courses[1:]:
         np.testing.assert_allclose(several, courses[0], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(several[:2], courses[0][:2], rtol=1e-5, atol=1e-6)
 
 
 def test_no_collective_stands_inside_a_branch_or_loop(config):
-    """XLA orders collectives within one computation only: beside another's, two CPU devices can wait for each other."""
+    """XLA orders collectives within one computation only: beside another's, two CPU devices can
+    wait for each other.
+    """
     run = set_up(config, 2 if config.method.name in THREE_MESHES else 4)  # as compiled above
     state = run.state
     with jax.set_mesh(run.mesh), quick_compilation(run.flat):
@@ -112,6 +135,12 @@ def test_no_collective_stands_inside_a_branch_or_loop(config):
             state = state._replace(extra=state.extra | {"head": head})
         program = run.inner.lower(state, images, index).compile().as_text()
     inner, outer = program.split("\nENTRY ")
-    collectives = ("all-gather(", "all-reduce(", "reduce-scatter(", "collective-permute(", "all-to-all(")
+    collectives = (
+        "all-gather(",
+        "all-reduce(",
+        "reduce-scatter(",
+        "collective-permute(",
+        "all-to-all(",
+    )
     assert any(name in outer for name in collectives)
     assert not any(name in inner for name in collectives)

@@ -41,15 +41,31 @@ def test_vicregs_terms_and_solo_learns_variant(case):
         terms = vicreg_terms(x, y)
         assert_close(terms.invariance, golden["lightly.f64.inv"], 1e-9)
         hinges = golden["lightly.f64.var_x"] + golden["lightly.f64.var_y"]
-        assert float(terms.variance) in (pytest.approx(hinges, rel=1e-9), pytest.approx(hinges / 2, rel=1e-9))
-        loss = vicreg_loss(x, y, invariance=invariance, variance=variance, covariance=covariance, halve_variance=False)
+        assert float(terms.variance) in (
+            pytest.approx(hinges, rel=1e-9),
+            pytest.approx(hinges / 2, rel=1e-9),
+        )
+        loss = vicreg_loss(
+            x,
+            y,
+            invariance=invariance,
+            variance=variance,
+            covariance=covariance,
+            halve_variance=False,
+        )
         assert_close(loss, golden["solo.f64.loss"], 1e-9)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("case", "weight"), [("a", 0.0051), ("b", 0.01)])
 def test_barlow_twins_equals_the_official_code(case, weight, precision):
-    check(f"barlow_{case}", "barlowtwins", precision, partial(barlow_twins_loss, weight=weight), ("z1", "z2"))
+    check(
+        f"barlow_{case}",
+        "barlowtwins",
+        precision,
+        partial(barlow_twins_loss, weight=weight),
+        ("z1", "z2"),
+    )
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -66,7 +82,13 @@ def test_simsiam_equals_the_official_code(precision):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("case", "mu"), [("a", 1.0), ("b", 10.0)])
 def test_spectral_equals_the_official_code(case, mu, precision):
-    check(f"spectral_{case}", "spectral", precision, partial(spectral_contrastive_loss, mu=mu), ("z1", "z2"))
+    check(
+        f"spectral_{case}",
+        "spectral",
+        precision,
+        partial(spectral_contrastive_loss, mu=mu),
+        ("z1", "z2"),
+    )
     golden = load(f"spectral_{case}")
     with jax.enable_x64(True):
         z1, z2 = (jnp.asarray(golden[f"in.{name}"], jnp.float64) for name in ("z1", "z2"))
@@ -87,9 +109,12 @@ def test_info_nce_equals_solo_learns(precision):
 def test_sinkhorn_equals_the_official_code(case, epsilon, iterations, precision):
     golden = load(f"sinkhorn_{case}")
     with jax.enable_x64(precision == "f64"):
-        scores = jnp.asarray(golden["in.scores"], jnp.float64 if precision == "f64" else jnp.float32)
+        scores = jnp.asarray(
+            golden["in.scores"], jnp.float64 if precision == "f64" else jnp.float32
+        )
         codes = sinkhorn(scores, epsilon=epsilon, iterations=iterations)
-        # A float32 exponent of 20 has an error of 1e-6 of itself, in the reference's float32 as well.
+        # A float32 exponent of 20 has an error of 1e-6 of itself, in the reference's float32 as
+        # well.
         assert_close(codes, golden[f"swav.{precision}.codes"], PRECISIONS[precision])
 
 
@@ -103,7 +128,9 @@ def test_swav_equals_the_official_code(case, precision):
         prototypes = jnp.asarray(golden["in.prototypes"], dtype)
         prototypes /= jnp.linalg.norm(prototypes, axis=1, keepdims=True)
         queue = jnp.asarray(golden["in.queue"], dtype) if case == "b" else None
-        value, gradients = jax.jit(jax.value_and_grad(swav_loss, (0, 1)))(embeddings, prototypes, queue)
+        value, gradients = jax.jit(jax.value_and_grad(swav_loss, (0, 1)))(
+            embeddings, prototypes, queue
+        )
         assert value.dtype == dtype
         assert_close(value, golden[f"swav.{precision}.loss"], rtol)
         expected = golden["swav.f64.grad.embedding"], golden["swav.f64.grad.prototypes_normalised"]
@@ -118,7 +145,9 @@ def test_swav_equals_the_official_code(case, precision):
 def test_rows_that_sinkhorn_leaves_out_change_nothing():
     scores, used = random(9, 5) / 5, jnp.array([True] * 6 + [False] * 3)
     alone = sinkhorn(scores[:6], epsilon=0.05, iterations=3)
-    np.testing.assert_allclose(sinkhorn(scores, epsilon=0.05, iterations=3, used=used)[:6], alone, rtol=1e-5)
+    np.testing.assert_allclose(
+        sinkhorn(scores, epsilon=0.05, iterations=3, used=used)[:6], alone, rtol=1e-5
+    )
 
 
 def test_sinkhorn_spreads_images_evenly_and_stands_scores_that_are_no_cosines():
@@ -134,7 +163,9 @@ def test_swav_leaves_a_queue_alone_until_its_last_row_is_filled():
         for x in (random(2, 8, 4), random(5, 4, seed=1), random(2, 8, 4, seed=2))
     )
     without = swav_loss(z, prototypes)
-    assert float(swav_loss(z, prototypes, queue.at[:, -4:].set(0.0))) == pytest.approx(float(without), rel=1e-6)
+    assert float(swav_loss(z, prototypes, queue.at[:, -4:].set(0.0))) == pytest.approx(
+        float(without), rel=1e-6
+    )
     assert abs(float(swav_loss(z, prototypes, queue)) - float(without)) > 1e-3
 
 
@@ -179,9 +210,15 @@ def test_mistakes_are_one_clear_line():
         lambda t: swav_loss(jnp.stack([z, z]), unit, temperature=t),
     ):
         for temperature in (0.0, -1.0):
-            with pytest.raises(ValueError, match=f"temperature is {temperature}; it must be above 0"):
+            with pytest.raises(
+                ValueError, match=f"temperature is {temperature}; it must be above 0"
+            ):
                 call(temperature)
-    for call in (vicreg_loss, partial(barlow_twins_loss, weight=0.1), partial(spectral_contrastive_loss, mu=1.0)):
+    for call in (
+        vicreg_loss,
+        partial(barlow_twins_loss, weight=0.1),
+        partial(spectral_contrastive_loss, mu=1.0),
+    ):
         with pytest.raises(ValueError, match="a batch of 2 images or more"):
             call(z[:1], z[:1])
     with pytest.raises(ValueError, match="epsilon is 0; it must be above 0"):

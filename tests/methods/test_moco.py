@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx.data.views import Crop
+from sslx.method import Batch
 from sslx.methods.moco import Method
 from sslx.models import Network, heads
-from sslx.training.method import Batch
 from sslx.training.schedules import Durations
+from sslx.views.views import Crop
 from tests.methods.golden import PRECISIONS, assert_close, load
 from tests.methods.harness import flat_encoder
 
@@ -30,7 +30,13 @@ class Headless(Method):
 
 
 def moco(**fields):
-    fields = {"encoder": LINEAR, "queue": 16, "momentum": 0.99, "momentum_end": 0.99, "bn_group": 0} | fields
+    fields = {
+        "encoder": LINEAR,
+        "queue": 16,
+        "momentum": 0.99,
+        "momentum_end": 0.99,
+        "bn_group": 0,
+    } | fields
     return Headless(crops={"crop": Crop(8)}, durations=Durations("6 steps", 6, 4), **fields)
 
 
@@ -55,11 +61,17 @@ def test_six_steps_equal_the_official_code(precision):
         step = jax.jit(jax.value_and_grad(method.loss, has_aux=True))
         for number in range(6):
             batch = Batch((get("in.xq")[number], get("in.xk")[number]), jnp.arange(4))
-            out, gradient = step(params(get("in.Wq")[number]), extra, batch, jax.random.key(0), jnp.int32(number))
+            out, gradient = step(
+                params(get("in.Wq")[number]), extra, batch, jax.random.key(0), jnp.int32(number)
+            )
             loss, (extra, _) = out
             assert_close(loss, golden[f"moco.{precision}.loss"][number], rtol)
             assert_close(gradient["encoder"]["kernel"].T, golden["moco.f64.grad.Wq"][number], rtol)
-            assert_close(extra["teacher"]["params"]["encoder"]["kernel"].T, golden["moco.f64.Wk"][number], rtol)
+            assert_close(
+                extra["teacher"]["params"]["encoder"]["kernel"].T,
+                golden["moco.f64.Wk"][number],
+                rtol,
+            )
             assert int(extra["pointer"]) == golden["moco.ptr"][number]
             if number == 0:
                 assert_close(extra["queue"][0].T, golden["moco.f64.queue_after_step0"], rtol)
@@ -69,7 +81,9 @@ def test_six_steps_equal_the_official_code(precision):
 def step_of(method, key=0):
     views = tuple(jax.random.normal(jax.random.key(view), (4, 8, 8, 1)) for view in (1, 2))
     params, extra = method.init(jax.random.key(0), (1, 8, 8, 1))
-    return jax.jit(method.loss)(params, extra, Batch(views, jnp.arange(4)), jax.random.key(key), jnp.int32(0))
+    return jax.jit(method.loss)(
+        params, extra, Batch(views, jnp.arange(4)), jax.random.key(key), jnp.int32(0)
+    )
 
 
 def test_keys_in_groups_have_other_batch_mates_than_queries():
@@ -90,7 +104,9 @@ def test_shuffled_keys_come_back_in_order():
     encoder = Network(lambda key, shape: plain.init(key, (1, 64)), apply, 8)
     shuffled, ordered = (step_of(moco(encoder=encoder, bn_group=group)) for group in (2, 0))
     np.testing.assert_allclose(shuffled[0], ordered[0], rtol=1e-6)
-    np.testing.assert_allclose(shuffled[1][0]["queue"], ordered[1][0]["queue"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        shuffled[1][0]["queue"], ordered[1][0]["queue"], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_symmetric_step_asks_both_views_and_fills_two_queues():

@@ -17,13 +17,17 @@ def test_value_and_gradient_equal_the_reference(case, precision, rtol):
     with jax.enable_x64(precision == "f64"):
         dtype = jnp.float64 if precision == "f64" else jnp.float32
         z1, z2 = (jnp.asarray(golden[f"in.{name}"], dtype) for name in ("z1", "z2"))
-        loss, gradients = jax.jit(jax.value_and_grad(partial(nt_xent, temperature=CASES[case]), (0, 1)))(z1, z2)
+        loss, gradients = jax.jit(
+            jax.value_and_grad(partial(nt_xent, temperature=CASES[case]), (0, 1))
+        )(z1, z2)
         assert loss.dtype == dtype
         np.testing.assert_allclose(loss, golden[f"lightly.{precision}.loss"], rtol=rtol)
         np.testing.assert_allclose(2 * loss, golden[f"simclr.{precision}.loss"], rtol=rtol)
         for name, gradient in zip(("z1", "z2"), gradients, strict=True):
             expected = golden[f"lightly.{precision}.grad.{name}"]
-            np.testing.assert_allclose(gradient, expected, rtol=rtol, atol=rtol * np.abs(expected).max())
+            np.testing.assert_allclose(
+                gradient, expected, rtol=rtol, atol=rtol * np.abs(expected).max()
+            )
 
 
 def test_a_zero_vector_has_a_finite_gradient():

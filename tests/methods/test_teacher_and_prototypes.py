@@ -9,17 +9,25 @@ from tests.methods.harness import advance, recipe, set_up
 
 def test_byols_teacher_follows_each_step_by_the_scheduled_share():
     run = set_up(recipe("byol"), 1)
-    teacher, stats = (jax.device_get(run.state.extra["teacher"][name]) for name in ("params", "stats"))
-    assert not np.allclose(teacher["encoder"]["linear1"]["kernel"], run.state.params["encoder"]["linear1"]["kernel"])
+    teacher, stats = (
+        jax.device_get(run.state.extra["teacher"][name]) for name in ("params", "stats")
+    )
+    assert not np.allclose(
+        teacher["encoder"]["linear1"]["kernel"], run.state.params["encoder"]["linear1"]["kernel"]
+    )
     state, _ = advance(run, run.state, 3)
     before = jax.device_get(state.extra["teacher"]["params"])
     state, _ = advance(run, state, 1)
     base = run.method.momentum
     momentum = 1 - (1 - base) * (np.cos(np.pi * 3 / 30) + 1) / 2
     student = {name: state.params[name] for name in ("encoder", "projector")}
-    expected = jax.tree.map(lambda t, s: momentum * t + (1 - momentum) * np.asarray(s), before, student)
+    expected = jax.tree.map(
+        lambda t, s: momentum * t + (1 - momentum) * np.asarray(s), before, student
+    )
     after = state.extra["teacher"]["params"]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), after, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), after, expected
+    )
     # Its batch statistics are its own forwards', not the student's.
     mean = state.extra["teacher"]["stats"]["encoder"]["bn1"]["mean"]
     assert not np.allclose(mean, stats["encoder"]["bn1"]["mean"])

@@ -46,11 +46,15 @@ def test_equals_the_reference():
 def test_seeded_table(d, first, last, weighted, unweighted):
     embeddings = seeded_views(d)[:, 0]
     assert alpha_req(embeddings, first=first, last=last) == pytest.approx(weighted, abs=1e-6)
-    assert alpha_req(embeddings, first=first, last=last, weighted=False) == pytest.approx(unweighted, abs=1e-6)
+    assert alpha_req(embeddings, first=first, last=last, weighted=False) == pytest.approx(
+        unweighted, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.3])
-@pytest.mark.parametrize("options", [{}, {"first": 0, "last": None, "weighted": False}, {"first": 10, "last": 40}])
+@pytest.mark.parametrize(
+    "options", [{}, {"first": 0, "last": None, "weighted": False}, {"first": 10, "last": 40}]
+)
 def test_a_power_law_is_found_exactly(alpha, options):
     for embeddings in (power_law(alpha), 100 * power_law(alpha) + 7):
         value = alpha_req(embeddings, **options)
@@ -61,7 +65,11 @@ def test_a_power_law_is_found_exactly(alpha, options):
 
 def test_the_window_is_part_of_the_score():
     value = alpha_req(power_law(1.0), first=2)
-    assert {k: value.settings[k] for k in ("first", "last", "weighted")} == {"first": 2, "last": 99, "weighted": True}
+    assert {k: value.settings[k] for k in ("first", "last", "weighted")} == {
+        "first": 2,
+        "last": 99,
+        "weighted": True,
+    }
     full = alpha_req(power_law(1.0), first=0, last=None)
     assert full.settings["last"] == 119
     state = SpectrumState()
@@ -73,7 +81,9 @@ def test_the_window_is_part_of_the_score():
 def test_a_short_spectrum_ends_the_window_with_a_warning(shape):
     embeddings = np.random.default_rng(0).standard_normal(shape)
     usable = min(shape[0] - 1, shape[1])
-    with pytest.warns(UserWarning, match=rf"ends at index {usable - 1} instead of 99.*last={usable - 1}"):
+    with pytest.warns(
+        UserWarning, match=rf"ends at index {usable - 1} instead of 99.*last={usable - 1}"
+    ):
         value = alpha_req(embeddings)
     assert value == alpha_req(embeddings, last=usable - 1)
 

@@ -1,4 +1,6 @@
-"""Measures on the unit sphere against reference values, closed forms, brute force, limits and error texts."""
+"""Measures on the unit sphere against reference values, closed forms, brute force, limits and error
+texts.
+"""
 
 import itertools
 import math
@@ -47,13 +49,17 @@ def test_equals_brute_force(n, d):
     cosines = np.array([rows[i] @ rows[j] for i, j in pairs])
     distances = np.array([np.linalg.norm(rows[i] - rows[j]) for i, j in pairs])
     assert mean_cosine(views[:, 0]) == pytest.approx(cosines.mean(), abs=1e-14)
-    assert self_clustering(views[:, 0]) == pytest.approx((np.mean(cosines**2) - 1 / d) / (1 - 1 / d), abs=1e-14)
+    assert self_clustering(views[:, 0]) == pytest.approx(
+        (np.mean(cosines**2) - 1 / d) / (1 - 1 / d), abs=1e-14
+    )
     for t in (0.5, 2, 10):
         expected = np.log(np.mean(np.exp(-t * distances**2)))
         assert uniformity(views[:, 0], t=t) == pytest.approx(expected, rel=1e-12)
     for alpha in (0.5, 1, 2, 3):
         powers = [
-            np.linalg.norm(units(x[a]) - units(x[b])) ** alpha for x in views for a, b in [(0, 1), (0, 2), (1, 2)]
+            np.linalg.norm(units(x[a]) - units(x[b])) ** alpha
+            for x in views
+            for a, b in [(0, 1), (0, 2), (1, 2)]
         ]
         assert alignment(views, alpha=alpha) == pytest.approx(np.mean(powers), rel=1e-12)
 
@@ -74,7 +80,9 @@ def test_closed_forms_of_both_signs_of_every_axis(d):
     gaussian = (math.exp(-8) + (2 * d - 2) * math.exp(-4)) / (2 * d - 1)
     assert uniformity(embeddings) == pytest.approx(math.log(gaussian), rel=1e-12)
     assert mean_cosine(embeddings) == pytest.approx(-1 / (2 * d - 1), rel=1e-12)
-    assert self_clustering(embeddings) == pytest.approx((1 / (2 * d - 1) - 1 / d) / (1 - 1 / d), rel=1e-12)
+    assert self_clustering(embeddings) == pytest.approx(
+        (1 / (2 * d - 1) - 1 / d) / (1 - 1 / d), rel=1e-12
+    )
     assert feature_std(embeddings) == pytest.approx(1, rel=1e-12)
 
 
@@ -91,9 +99,13 @@ def test_even_spread_over_the_sphere():
 def test_feature_std_tells_spread_from_collapse():
     rng = np.random.default_rng(0)
     embeddings = rng.standard_normal((4000, 64))
-    assert feature_std(embeddings) == pytest.approx(8 * units(embeddings).std(axis=0).mean(), rel=1e-12)
+    assert feature_std(embeddings) == pytest.approx(
+        8 * units(embeddings).std(axis=0).mean(), rel=1e-12
+    )
     assert feature_std(embeddings) == pytest.approx(1, abs=0.01)
-    assert feature_std(np.outer(rng.uniform(1, 2, 50), rng.standard_normal(8))) == pytest.approx(0, abs=1e-12)
+    assert feature_std(np.outer(rng.uniform(1, 2, 50), rng.standard_normal(8))) == pytest.approx(
+        0, abs=1e-12
+    )
     # Two distant rows in one dimension of many: the metric does not see which features they share.
     assert feature_std(np.outer([1.0, -1.0], np.ones(8))) == pytest.approx(1, rel=1e-12)
 
@@ -126,11 +138,15 @@ def test_order_of_views_does_not_matter_but_their_image_does():
     reordered = np.take_along_axis(views, order[:, :, None], axis=1)
     shuffled = rng.permutation(views.reshape(-1, 24)).reshape(views.shape)
     for alpha in (2.0, 1.0):
-        assert alignment(reordered, alpha=alpha) == pytest.approx(alignment(views, alpha=alpha), rel=1e-12)
+        assert alignment(reordered, alpha=alpha) == pytest.approx(
+            alignment(views, alpha=alpha), rel=1e-12
+        )
     assert alignment(shuffled) > 1.5 * alignment(views)
 
 
-@pytest.mark.parametrize("row", [np.zeros(7), np.ones(7), np.linspace(-0.3, 0.7, 7), np.full(7, 1e-300)])
+@pytest.mark.parametrize(
+    "row", [np.zeros(7), np.ones(7), np.linspace(-0.3, 0.7, 7), np.full(7, 1e-300)]
+)
 def test_collapsed_embeddings_read_the_limit(row):
     views = np.tile(row, (30, 4, 1))
     limits = {feature_std: 0, mean_cosine: 1, uniformity: 0, self_clustering: 1, alignment: 0}
@@ -163,8 +179,12 @@ def test_nearly_collapsed_embeddings_keep_their_digits():
     assert uniformity(views[:, 0]) == pytest.approx(-2 * apart * between, rel=1e-3)
     assert alignment(views) == pytest.approx(apart * within, rel=1e-6)
     rows = units(views[:, 0])
-    distances = np.array([np.sum((rows[i] - rows[j]) ** 2) for i, j in itertools.combinations(range(40), 2)])
-    assert uniformity(views[:, 0], t=1e12) == pytest.approx(np.log(np.mean(np.exp(-1e12 * distances))), rel=1e-6)
+    distances = np.array(
+        [np.sum((rows[i] - rows[j]) ** 2) for i, j in itertools.combinations(range(40), 2)]
+    )
+    assert uniformity(views[:, 0], t=1e12) == pytest.approx(
+        np.log(np.mean(np.exp(-1e12 * distances))), rel=1e-6
+    )
 
 
 def test_large_t_reads_the_nearest_pair():
@@ -191,7 +211,13 @@ def test_callers_get_float64_accuracy_and_keep_their_precision(metric, dtype):
 def test_options_are_settings():
     views = seeded_views(8, n=10)
     assert uniformity(views[:, 0], t=3).settings == {"n": 10, "d": 8, "t": 3, "dtype": "float64"}
-    assert alignment(views, alpha=1).settings == {"n": 10, "q": 8, "d": 8, "alpha": 1, "dtype": "float64"}
+    assert alignment(views, alpha=1).settings == {
+        "n": 10,
+        "q": 8,
+        "d": 8,
+        "alpha": 1,
+        "dtype": "float64",
+    }
 
 
 @pytest.mark.parametrize("metric", [*SINGLE_VIEW, alignment])
@@ -237,7 +263,9 @@ def test_bad_views_are_refused(embeddings, message):
 
 @pytest.mark.parametrize("metric", [mean_cosine, uniformity, self_clustering])
 def test_one_row_has_no_pairs(metric):
-    with pytest.raises(ValueError, match=rf"{metric.__name__}.*at least 2.*n=1.*\(1, 4\).*more embeddings"):
+    with pytest.raises(
+        ValueError, match=rf"{metric.__name__}.*at least 2.*n=1.*\(1, 4\).*more embeddings"
+    ):
         metric(np.ones((1, 4)))
     assert feature_std(np.ones((1, 4))) == 0
 
@@ -255,5 +283,7 @@ def test_bad_t_is_refused(t):
 
 @pytest.mark.parametrize("alpha", [0, -1.0, 101, math.inf, math.nan])
 def test_bad_alpha_is_refused(alpha):
-    with pytest.raises(ValueError, match=re.escape(f"0 < alpha <= 100, but got alpha={alpha}") + ".*alpha=2.0"):
+    with pytest.raises(
+        ValueError, match=re.escape(f"0 < alpha <= 100, but got alpha={alpha}") + ".*alpha=2.0"
+    ):
         alignment(np.ones((3, 2, 4)), alpha=alpha)

@@ -27,13 +27,19 @@ def test_every_metric_is_there_and_equals_its_own_call():
     expected = {}
     for name, metric in METRICS.items():
         given = metric(array if name in VIEWS else array[:, 0])
-        expected |= {name: given} if name != "clid" else {f"clid/{k}": v for k, v in given._asdict().items()}
+        expected |= (
+            {name: given}
+            if name != "clid"
+            else {f"clid/{k}": v for k, v in given._asdict().items()}
+        )
     assert set(scores) == set(expected)
     for name, score in expected.items():
         assert scores[name] == pytest.approx(score, rel=1e-12), name
         assert scores[name].settings["d"] == 24
         assert scores[name].settings["dtype"] == "float32"
-    assert {name for name in dir(metrics) if callable(getattr(metrics, name)) and name in METRICS} == set(METRICS)
+    assert {
+        name for name in dir(metrics) if callable(getattr(metrics, name)) and name in METRICS
+    } == set(METRICS)
 
 
 def test_the_spectrum_is_computed_once(monkeypatch):
@@ -42,7 +48,9 @@ def test_the_spectrum_is_computed_once(monkeypatch):
     calls = []
     solve = metrics.spectrum.eigenvalues
     monkeypatch.setattr(metrics.spectrum, "eigenvalues", lambda m: calls.append(len(m)) or solve(m))
-    label_free(views()[:, 0], ["rankme", "stable_rank", "effective_rank", "nesum", "participation_ratio"])
+    label_free(
+        views()[:, 0], ["rankme", "stable_rank", "effective_rank", "nesum", "participation_ratio"]
+    )
     assert calls == [24, 24]  # uncentred and centred
 
 
@@ -50,26 +58,41 @@ def test_a_matrix_has_no_view_metrics_unless_they_are_asked_for():
     plain = views(300)[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert not {"lidar", "debiased_lidar", "augmented_rankme", "alignment"} & set(label_free(plain))
+        assert not {"lidar", "debiased_lidar", "augmented_rankme", "alignment"} & set(
+            label_free(plain)
+        )
     with pytest.raises(ValueError, match=r"lidar needs several views.*\[n, q, d\]"):
         label_free(plain, ["rankme", "lidar"])
 
 
 def test_options_are_passed_on_and_pairs_are_limited():
     array = views(300)
-    scores = label_free(array, ["lidar", "uniformity"], options={"lidar": {"delta": 0.5}}, points=100)
+    scores = label_free(
+        array, ["lidar", "uniformity"], options={"lidar": {"delta": 0.5}}, points=100
+    )
     assert scores["lidar"] == pytest.approx(metrics.lidar(array, delta=0.5), rel=1e-12)
     assert scores["uniformity"].settings["n"] == 100
     assert label_free(array, ["uniformity"], points=100) == {"uniformity": scores["uniformity"]}
-    assert label_free(array, ["uniformity"], points=100, seed=1) != {"uniformity": scores["uniformity"]}
+    assert label_free(array, ["uniformity"], points=100, seed=1) != {
+        "uniformity": scores["uniformity"]
+    }
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metrics": ["lidr"]}, "no metric 'lidr'; there are lidar, debiased_lidar, augmented_rankme"),
-        ({"metrics": ["lidar"], "options": {"lidar": {"delt": 1}}}, "lidar has no option 'delt'; it takes delta, eps"),
-        ({"metrics": ["nesum"], "options": {"nesum": {"eps": 1}}}, "nesum has no option 'eps'; it takes none"),
+        (
+            {"metrics": ["lidr"]},
+            "no metric 'lidr'; there are lidar, debiased_lidar, augmented_rankme",
+        ),
+        (
+            {"metrics": ["lidar"], "options": {"lidar": {"delt": 1}}},
+            "lidar has no option 'delt'; it takes delta, eps",
+        ),
+        (
+            {"metrics": ["nesum"], "options": {"nesum": {"eps": 1}}},
+            "nesum has no option 'eps'; it takes none",
+        ),
         ({"options": {"rank": {}}}, "no metric 'rank'"),
     ],
 )
@@ -82,7 +105,10 @@ def test_a_metric_that_is_not_defined_is_left_out_with_a_reason_or_raises_if_ask
     collapsed = np.ones((300, 8), np.float32)
     with pytest.warns(UserWarning, match="left out") as told:
         scores = label_free(collapsed)
-    assert any("left out: alpha_req needs at least 3 eigenvalues" in str(warning.message) for warning in told)
+    assert any(
+        "left out: alpha_req needs at least 3 eigenvalues" in str(warning.message)
+        for warning in told
+    )
     assert {"alpha_req", "idest", "clid/learnability", "intrinsic_dimension"}.isdisjoint(scores)
     assert scores["rankme"] == pytest.approx(1, abs=1e-4)
     assert not any(np.isnan(score) for score in scores.values())
@@ -103,12 +129,16 @@ def keep_warning_printer(monkeypatch):
 
 def test_the_command_prints_values_with_settings(tmp_path, capsys):
     np.savez(tmp_path / "saved.npz", features=views(100))
-    code, out, err = run(capsys, tmp_path / "saved.npz", "--metrics=lidar,rankme", "--set", "lidar.delta=1e-6")
+    code, out, err = run(
+        capsys, tmp_path / "saved.npz", "--metrics=lidar,rankme", "--set", "lidar.delta=1e-6"
+    )
     assert code == 0
     assert not err
     lines = out.splitlines()
     assert [line.split()[0] for line in lines] == ["lidar", "rankme"]
-    assert float(lines[0].split()[1]) == pytest.approx(metrics.lidar(views(100), delta=1e-6), rel=1e-5)
+    assert float(lines[0].split()[1]) == pytest.approx(
+        metrics.lidar(views(100), delta=1e-6), rel=1e-5
+    )
     assert "delta=1e-06" in lines[0]
     assert "q=4" in lines[0]
 
@@ -122,7 +152,9 @@ def test_the_command_prints_json_and_reads_npy_and_keys(tmp_path, capsys):
     np.save(tmp_path / "saved.npy", views(100)[:, 0])
     _, again, _ = run(capsys, tmp_path / "saved.npy", "--metrics=rankme,nesum", "--json")
     assert again == out
-    code, out, _ = run(capsys, tmp_path / "saved.npz", "--key=one", "--metrics=lidar", "--set=lidar.ridge=relative")
+    code, out, _ = run(
+        capsys, tmp_path / "saved.npz", "--key=one", "--metrics=lidar", "--set=lidar.ridge=relative"
+    )
     assert code == 0
     assert "ridge=relative" in out
 

@@ -17,7 +17,11 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 def few_images(n: int, d: int):
     """Expect the advice that goes with n <= d, and nothing otherwise."""
-    return pytest.warns(UserWarning, match=f"more than {d} images") if n <= d else contextlib.nullcontext()
+    return (
+        pytest.warns(UserWarning, match=f"more than {d} images")
+        if n <= d
+        else contextlib.nullcontext()
+    )
 
 
 def ungrouped():
@@ -26,7 +30,9 @@ def ungrouped():
 
 
 def hadamard_views(variances: list[float], widths: list[float]) -> np.ndarray:
-    """Class means with covariance diag(variances), views at +- width on each of the 8 axes: [16, 16, 8]."""
+    """Class means with covariance diag(variances), views at +- width on each of the 8 axes: [16,
+    16, 8].
+    """
     means = scipy.linalg.hadamard(16)[:, 1:9] * np.sqrt(variances)
     offsets = np.diag(widths)
     return means[:, None] + np.concatenate([offsets, -offsets])
@@ -36,7 +42,9 @@ def lidar_by_definition(embeddings: np.ndarray, delta: float, eps: float) -> flo
     """The definition word by word: an inverse matrix square root, and all d eigenvalues."""
     n, q, d = embeddings.shape
     means = embeddings.mean(axis=1)
-    within = sum((e - m).T @ (e - m) for e, m in zip(embeddings, means, strict=True)) / (n * (q - 1))
+    within = sum((e - m).T @ (e - m) for e, m in zip(embeddings, means, strict=True)) / (
+        n * (q - 1)
+    )
     values, vectors = np.linalg.eigh(within + delta * np.eye(d))
     root = vectors @ np.diag(values**-0.5) @ vectors.T
     eigenvalues = np.linalg.eigvalsh(root @ np.cov(means.T) @ root).clip(0)
@@ -146,7 +154,9 @@ def test_without_ridge_any_linear_map_and_either_denominator_is_the_same():
 
 def test_bounds():
     with few_images(20, 32):
-        assert lidar(np.repeat(np.eye(20, 32)[:, None], 5, axis=1), eps=0) == pytest.approx(19, rel=1e-12)
+        assert lidar(np.repeat(np.eye(20, 32)[:, None], 5, axis=1), eps=0) == pytest.approx(
+            19, rel=1e-12
+        )
     isotropic = np.random.default_rng(0).standard_normal((200, 8, 32))
     with ungrouped():
         noise = lidar(isotropic, eps=0)
@@ -190,7 +200,11 @@ def test_scatter_that_cannot_be_inverted_is_refused_without_ridge():
     with pytest.raises(ValueError, match=r"cannot invert.*delta=0.*delta=0\.0001"):
         lidar(views, delta=0)
     assert lidar(views) > 1
-    with pytest.warns(UserWarning, match="delta decides"), ungrouped(), pytest.raises(ValueError, match="more views"):
+    with (
+        pytest.warns(UserWarning, match="delta decides"),
+        ungrouped(),
+        pytest.raises(ValueError, match="more views"),
+    ):
         lidar(rng.standard_normal((5, 2, 8)), delta=0)
 
 
@@ -222,7 +236,8 @@ def test_bad_constants_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("n", "q", "advice"), [(8, 3, "cannot exceed n - 1 = 7"), (6, 2, r"n \* \(q - 1\) = 6 <= d = 8")]
+    ("n", "q", "advice"),
+    [(8, 3, "cannot exceed n - 1 = 7"), (6, 2, r"n \* \(q - 1\) = 6 <= d = 8")],
 )
 def test_too_few_images_warn_and_say_what_to_do(n, q, advice):
     rng = np.random.default_rng(0)

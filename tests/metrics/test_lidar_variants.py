@@ -1,4 +1,6 @@
-"""What LiDAR has beyond the paper: debiasing, the relative ridge, the interval; and the forms of its eigenproblem."""
+"""What LiDAR has beyond the paper: debiasing, the relative ridge, the interval; and the forms of
+its eigenproblem.
+"""
 
 import contextlib
 import warnings
@@ -57,7 +59,9 @@ def test_debiased_lidar_of_pure_noise_is_far_below_that_of_signal_and_no_eigenva
     rng = np.random.default_rng(0)
     with any_advice():
         assert lidar(rng.standard_normal((1000, 10, 64)), debias=True, delta=0, eps=0) < 35
-        opposed = np.tile(np.concatenate([np.eye(4), -np.eye(4)]), (50, 1, 1)) + 1e-9 * rng.standard_normal((50, 8, 4))
+        opposed = np.tile(
+            np.concatenate([np.eye(4), -np.eye(4)]), (50, 1, 1)
+        ) + 1e-9 * rng.standard_normal((50, 8, 4))
         assert lidar(opposed, debias=True, delta=0, eps=0) == 1.0
 
 
@@ -71,7 +75,9 @@ def test_relative_ridge_does_not_depend_on_scale():
 
 @pytest.mark.parametrize(("n", "d"), [(400, 32), (60, 64)])
 def test_interval_covers_the_expected_value(n, d):
-    """Over independent draws of the images: 95 % intervals must hold the mean value in most of them."""
+    """Over independent draws of the images: 95 % intervals must hold the mean value in most of
+    them.
+    """
     k = np.arange(1, d + 1)
 
     def draw(seed: int) -> np.ndarray:
@@ -84,7 +90,9 @@ def test_interval_covers_the_expected_value(n, d):
     intervals = np.array([score.settings["interval"] for score in scores])
     covered = (intervals[:, 0] <= np.mean(scores)) & (np.mean(scores) <= intervals[:, 1])
     assert covered.mean() >= 0.85
-    assert 0.7 < np.mean([score.settings["standard_error"] for score in scores]) / np.std(scores) < 1.4
+    assert (
+        0.7 < np.mean([score.settings["standard_error"] for score in scores]) / np.std(scores) < 1.4
+    )
 
 
 def test_interval_widens_with_confidence_and_leaves_the_value_alone():
@@ -125,10 +133,18 @@ def test_a_state_without_means_has_no_interval():
         lidar(keeping, confidence=0.9)
 
 
-def scatters(n: int, m: int, d: int, **kept: bool) -> tuple[Scatter, Scatter, np.ndarray, np.ndarray]:
+def scatters(
+    n: int, m: int, d: int, **kept: bool
+) -> tuple[Scatter, Scatter, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    rows, noise = rng.standard_normal((n, d)), rng.standard_normal((m, d)) * np.arange(1, d + 1) ** -0.5
-    between, within = Scatter(d, centred=True, keep_rows=kept.get("between", False)), Scatter(d, centred=False)
+    rows, noise = (
+        rng.standard_normal((n, d)),
+        rng.standard_normal((m, d)) * np.arange(1, d + 1) ** -0.5,
+    )
+    between, within = (
+        Scatter(d, centred=True, keep_rows=kept.get("between", False)),
+        Scatter(d, centred=False),
+    )
     between.add(rows.copy())
     within.add(noise.copy())
     centred = rows - rows.mean(axis=0)
@@ -151,13 +167,19 @@ def test_all_forms_give_the_eigenvalues_of_the_definition(n, m, kept):
     between, within, b, w = scatters(n, m, 40, between=kept)
     expected = dense(b, w, 0.1)
     values, pivot = lda_spectrum(between, within, ridge=0.1)
-    np.testing.assert_allclose(values, expected[: len(values)], rtol=1e-11, atol=1e-11 * expected[0])
+    np.testing.assert_allclose(
+        values, expected[: len(values)], rtol=1e-11, atol=1e-11 * expected[0]
+    )
     assert len(values) == min(n, 40)
     assert 0 < pivot <= 1
     again = lda_spectrum(between, within, ridge=0.1)
-    np.testing.assert_array_equal(again.eigenvalues, values, err_msg="the sums must survive the solution")
+    np.testing.assert_array_equal(
+        again.eigenvalues, values, err_msg="the sums must survive the solution"
+    )
     shifted = lda_spectrum(between, within, ridge=0.1, subtract=0.05).eigenvalues
-    np.testing.assert_allclose(shifted, dense(b - 0.05 * w, w, 0.1), rtol=1e-10, atol=1e-11 * expected[0])
+    np.testing.assert_allclose(
+        shifted, dense(b - 0.05 * w, w, 0.1), rtol=1e-10, atol=1e-11 * expected[0]
+    )
 
 
 @pytest.mark.parametrize(("precision", "rtol"), [(np.float64, 1e-11), (np.float32, 1e-4)])

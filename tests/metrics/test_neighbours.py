@@ -1,4 +1,6 @@
-"""Dimensions and cluster learnability against reference values, known sets, brute force, limits and error texts."""
+"""Dimensions and cluster learnability against reference values, known sets, brute force, limits and
+error texts.
+"""
 
 import itertools
 import re
@@ -35,7 +37,9 @@ def tight_clusters(clusters: int, size: int, width: float, d: int = 16) -> np.nd
     return centres + width * rng.standard_normal(centres.shape)
 
 
-@pytest.mark.parametrize(("fit", "d32", "d256"), [("likelihood", 14.706961, 40.353025), ("line", 14.517646, 41.588425)])
+@pytest.mark.parametrize(
+    ("fit", "d32", "d256"), [("likelihood", 14.706961, 40.353025), ("line", 14.517646, 41.588425)]
+)
 def test_seeded_table(fit, d32, d256):
     assert intrinsic_dimension(seeded_rows(32), fit=fit) == pytest.approx(d32, abs=1e-6)
     assert intrinsic_dimension(seeded_rows(256), fit=fit) == pytest.approx(d256, abs=1e-6)
@@ -87,7 +91,13 @@ def test_twonn_keeps_one_of_exact_duplicates():
     repeated[-1, 0] = -0.0
     value = intrinsic_dimension(repeated)
     assert value == pytest.approx(intrinsic_dimension(embeddings), rel=1e-12)
-    assert value.settings == {"n": 231, "d": 32, "fit": "likelihood", "duplicates": 31, "dtype": "float64"}
+    assert value.settings == {
+        "n": 231,
+        "d": 32,
+        "fit": "likelihood",
+        "duplicates": 31,
+        "dtype": "float64",
+    }
 
 
 @pytest.mark.parametrize("metric", [intrinsic_dimension, clid_dimension, idest])
@@ -108,7 +118,9 @@ def test_rotation_scale_and_origin_do_not_matter(metric):
 def test_orthogonal_rows_and_grids_have_no_dimension():
     grid = 0.1 * np.stack(np.meshgrid(np.arange(6), np.arange(6)), axis=-1).reshape(-1, 2)
     for embeddings, fit in itertools.product((np.eye(12), grid), ("likelihood", "line")):
-        with pytest.raises(ValueError, match="intrinsic_dimension.*equally far.*Pass more embeddings"):
+        with pytest.raises(
+            ValueError, match="intrinsic_dimension.*equally far.*Pass more embeddings"
+        ):
             intrinsic_dimension(embeddings, fit=fit)
 
 
@@ -125,7 +137,13 @@ def test_clid_tells_clusters_from_noise():
     noise = clid(np.random.default_rng(0).standard_normal((400, 16)))
     assert learnable.learnability > 0.95
     assert 0.1 < noise.learnability < 0.6
-    assert learnable.learnability.settings == {"n": 400, "d": 16, "clusters": 20, "seed": 0, "dtype": "float64"}
+    assert learnable.learnability.settings == {
+        "n": 400,
+        "d": 16,
+        "clusters": 20,
+        "seed": 0,
+        "dtype": "float64",
+    }
 
 
 def test_clid_reads_directions():
@@ -149,7 +167,10 @@ def test_cluster_accuracy_by_hand(monkeypatch):
             # The split, drawn again: half of each cluster, rounded down, in a random order.
             rng = np.random.default_rng(seed)
             query = np.concatenate(
-                [rng.permutation(np.flatnonzero(labels == c))[: (5, 4, 1)[c] // 2] for c in range(3)]
+                [
+                    rng.permutation(np.flatnonzero(labels == c))[: (5, 4, 1)[c] // 2]
+                    for c in range(3)
+                ]
             )
             reference = np.setdiff1d(np.arange(10), query)
             assert len(query) == 4
@@ -174,7 +195,8 @@ def test_only_clid_imports_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    ("dimension", "low", "high"), [(1, 1.0, 1.02), (2, 1.85, 2.1), (5, 4.3, 5.0), (10, 7.9, 8.9), (20, 14.0, 15.8)]
+    ("dimension", "low", "high"),
+    [(1, 1.0, 1.02), (2, 1.85, 2.1), (5, 4.3, 5.0), (10, 7.9, 8.9), (20, 14.0, 15.8)],
 )
 def test_idest_of_a_cube(dimension, low, high):
     embeddings = np.random.default_rng(0).uniform(size=(2000, dimension))
@@ -184,7 +206,9 @@ def test_idest_of_a_cube(dimension, low, high):
 def test_idest_of_a_helix_and_of_a_plane():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 6 * np.pi, 2000)
-    assert idest(np.stack([np.cos(angle), np.sin(angle), angle / 5], axis=1)) == pytest.approx(1.003, abs=0.01)
+    assert idest(np.stack([np.cos(angle), np.sin(angle), angle / 5], axis=1)) == pytest.approx(
+        1.003, abs=0.01
+    )
     plane = rng.uniform(size=(2000, 2)) @ rng.standard_normal((2, 50))
     assert idest(plane) == pytest.approx(1.94, abs=0.1)
 
@@ -196,7 +220,9 @@ def test_spanning_tree_equals_scipy():
         subset = rng.choice(60, size, replace=False)
         edges = neighbours._spanning_tree(rows @ rows.T, subset)
         tree = minimum_spanning_tree(cdist(rows[subset], rows[subset])).tocoo()
-        expected = {frozenset((subset[i], subset[j])) for i, j in zip(tree.row, tree.col, strict=True)}
+        expected = {
+            frozenset((subset[i], subset[j])) for i, j in zip(tree.row, tree.col, strict=True)
+        }
         assert {frozenset(edge) for edge in edges.tolist()} == expected
 
 
@@ -209,13 +235,25 @@ def test_idest_by_definition():
     slope = np.polyfit(np.log(sizes), np.log(lengths), 1)[0]
     value = idest(embeddings, smallest=50, step=40, seed=3)
     assert value == pytest.approx(1 / (1 - slope), rel=1e-9)
-    assert value.settings == {"n": 200, "d": 32, "smallest": 50, "step": 40, "seed": 3, "dtype": "float64"}
+    assert value.settings == {
+        "n": 200,
+        "d": 32,
+        "smallest": 50,
+        "step": 40,
+        "seed": 3,
+        "dtype": "float64",
+    }
 
 
 def test_trees_that_do_not_grow_are_refused():
     rng = np.random.default_rng(0)
     few = rng.standard_normal((10, 5))[rng.integers(10, size=700)]
-    for embeddings in (few, np.ones((700, 3)), np.zeros((700, 3)), np.tile(rng.standard_normal(5), (700, 1))):
+    for embeddings in (
+        few,
+        np.ones((700, 3)),
+        np.zeros((700, 3)),
+        np.tile(rng.standard_normal(5), (700, 1)),
+    ):
         with pytest.raises(ValueError, match=r"0 < m < 1, but got m=.*do not grow.*collapsed"):
             idest(embeddings)
 
@@ -227,10 +265,14 @@ def test_trees_that_grow_too_fast_are_refused():
 
 
 def test_large_and_small_samples_are_refused_with_what_to_pass():
-    with pytest.raises(ValueError, match=r"at most n=20000.*got n=20001.*rng\.choice\(embeddings, 20000"):
+    with pytest.raises(
+        ValueError, match=r"at most n=20000.*got n=20001.*rng\.choice\(embeddings, 20000"
+    ):
         idest(np.ones((20001, 1), np.float16))
     embeddings = np.random.default_rng(0).uniform(size=(600, 2))
-    with pytest.raises(ValueError, match="got n=600.*more than 600 embeddings.*smallest=60, step=60"):
+    with pytest.raises(
+        ValueError, match="got n=600.*more than 600 embeddings.*smallest=60, step=60"
+    ):
         idest(embeddings)
     assert 1.5 < idest(embeddings, smallest=60, step=60) < 2.5
     with pytest.raises(ValueError, match="smallest=2, step=1"):
@@ -241,7 +283,9 @@ def test_large_and_small_samples_are_refused_with_what_to_pass():
 @pytest.mark.filterwarnings("ignore")  # as in a program that does not turn warnings into errors
 @pytest.mark.parametrize("row", [np.zeros(4), np.ones(4), np.linspace(-0.3, 0.7, 4)])
 def test_collapsed_embeddings_are_refused(row):
-    with pytest.raises(ValueError, match=r"intrinsic_dimension needs 3 different.*got 1 among 50.*collapsed"):
+    with pytest.raises(
+        ValueError, match=r"intrinsic_dimension needs 3 different.*got 1 among 50.*collapsed"
+    ):
         intrinsic_dimension(np.tile(row, (50, 1)))
     lengths = np.random.default_rng(0).uniform(1, 2, (50, 1))
     for embeddings in (np.tile(row, (50, 1)), lengths * row):

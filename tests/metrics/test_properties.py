@@ -1,4 +1,6 @@
-"""What must hold for any embeddings: invariances, bounds, and agreement with the definition in float64."""
+"""What must hold for any embeddings: invariances, bounds, and agreement with the definition in
+float64.
+"""
 
 import warnings
 
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from metrics import LidarState, SpectrumState, augmented_rankme, effective_rank, lidar, rankme
 
 pytestmark = pytest.mark.filterwarnings("ignore:lidar")
-checked = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+checked = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @st.composite
@@ -55,10 +59,14 @@ def test_translation_rotation_and_scale(layout, offset, scale):
     assert lidar(views + offset) == pytest.approx(value, rel=1e-7)
     assert lidar(views @ rotation) == pytest.approx(value, rel=1e-9)
     assert lidar(scale * views, delta=1e-4 * scale**2) == pytest.approx(value, rel=1e-9)
-    assert lidar(scale * views, ridge="relative") == pytest.approx(lidar(views, ridge="relative"), rel=1e-9)
+    assert lidar(scale * views, ridge="relative") == pytest.approx(
+        lidar(views, ridge="relative"), rel=1e-9
+    )
     plain = views[:, 0]
     assert rankme(scale * plain @ rotation) == pytest.approx(rankme(plain), rel=1e-9)
-    assert effective_rank(scale * plain @ rotation + offset) == pytest.approx(effective_rank(plain), rel=1e-6)
+    assert effective_rank(scale * plain @ rotation + offset) == pytest.approx(
+        effective_rank(plain), rel=1e-6
+    )
 
 
 @checked
@@ -70,8 +78,12 @@ def test_without_ridge_any_invertible_map_and_either_denominator_gives_the_same(
     mapped = views @ invertible(d, rng) + rng.standard_normal(d)
     options = {"delta": 0.0, "eps": 0.0}
     assert lidar(mapped, **options) == pytest.approx(lidar(views, **options), rel=1e-8)
-    assert lidar(views, unbiased=False, **options) == pytest.approx(lidar(views, **options), rel=1e-10)
-    assert lidar(mapped, debias=True, **options) == pytest.approx(lidar(views, debias=True, **options), rel=1e-7)
+    assert lidar(views, unbiased=False, **options) == pytest.approx(
+        lidar(views, **options), rel=1e-10
+    )
+    assert lidar(mapped, debias=True, **options) == pytest.approx(
+        lidar(views, debias=True, **options), rel=1e-7
+    )
 
 
 @checked
@@ -82,8 +94,15 @@ def test_bounds(layout, delta):
         n = max(n, d + 1)
     views = anisotropic(n, q, d, rng)
     for debias in (False, True):
-        assert 1 - 1e-9 <= lidar(views, delta=delta, eps=0, debias=debias) <= min(n - 1, d) * (1 + 1e-9)
-    for rank, limit in ((rankme(views[:, 0], eps=0), min(n, d)), (effective_rank(views[:, 0]), min(n - 1, d))):
+        assert (
+            1 - 1e-9
+            <= lidar(views, delta=delta, eps=0, debias=debias)
+            <= min(n - 1, d) * (1 + 1e-9)
+        )
+    for rank, limit in (
+        (rankme(views[:, 0], eps=0), min(n, d)),
+        (effective_rank(views[:, 0]), min(n - 1, d)),
+    ):
         assert 1 - 1e-9 <= rank <= limit * (1 + 1e-9)
 
 
@@ -154,14 +173,22 @@ def exact_lidar(views: np.ndarray, delta: float) -> float:
 @pytest.mark.parametrize("condition", [1e2, 1e4, 1e6, 1e8])
 @pytest.mark.parametrize("n", [40, 150, 400])
 @pytest.mark.parametrize("shape", ["geometric", "power law"])
-def test_lidar_keeps_nine_digits_on_decaying_spectra_and_four_with_float32_products(condition, n, shape, monkeypatch):
+def test_lidar_keeps_nine_digits_on_decaying_spectra_and_four_with_float32_products(
+    condition, n, shape, monkeypatch
+):
     import jax.numpy as jnp
 
     rng, d = np.random.default_rng(0), 128
     k = np.arange(d)
-    spectrum = condition ** (-k / (d - 1)) if shape == "geometric" else (k + 1) ** (-np.log(condition) / np.log(d))
+    spectrum = (
+        condition ** (-k / (d - 1))
+        if shape == "geometric"
+        else (k + 1) ** (-np.log(condition) / np.log(d))
+    )
     mixing = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    views = (rng.standard_normal((n, 1, d)) + 0.3 * rng.standard_normal((n, 8, d))) * spectrum @ mixing
+    views = (
+        (rng.standard_normal((n, 1, d)) + 0.3 * rng.standard_normal((n, 8, d))) * spectrum @ mixing
+    )
     views = views.astype(np.float32)
     expected = exact_lidar(views, 1e-4)
     assert lidar(views) == pytest.approx(expected, rel=1e-9)

@@ -1,4 +1,6 @@
-"""RankMe and the ranks of a spectrum against reference values, closed forms, limits and error texts."""
+"""RankMe and the ranks of a spectrum against reference values, closed forms, limits and error
+texts.
+"""
 
 from pathlib import Path
 
@@ -27,10 +29,14 @@ def test_equals_the_reference(case, as_array):
     golden = np.load(GOLDEN / f"{case}.npz")
     embeddings = as_array(golden["in.embeddings"])
     np.testing.assert_allclose(rankme(embeddings), golden["paper.f64.rankme"], rtol=1e-9)
-    np.testing.assert_allclose(singular_values(embeddings), golden["paper.f64.singular_values"], rtol=1e-9)
+    np.testing.assert_allclose(
+        singular_values(embeddings), golden["paper.f64.singular_values"], rtol=1e-9
+    )
 
 
-@pytest.mark.parametrize(("d", "one_view", "all_views"), [(32, 23.316696, 23.646550), (256, 139.120141, 181.751374)])
+@pytest.mark.parametrize(
+    ("d", "one_view", "all_views"), [(32, 23.316696, 23.646550), (256, 139.120141, 181.751374)]
+)
 def test_seeded_table(d, one_view, all_views):
     views = seeded_views(d)
     assert rankme(views[:, 0]) == pytest.approx(one_view, abs=1e-6)
@@ -42,7 +48,8 @@ def test_rank_of_orthogonal_directions_is_their_number(shape):
     embeddings = np.zeros(shape)
     embeddings[:5, :5] = 3 * np.eye(5)
     assert rankme(embeddings, eps=0) == pytest.approx(5, rel=1e-12)
-    # eps enters once for each of the min(n, d) singular values, and nothing is renormalised afterwards.
+    # eps enters once for each of the min(n, d) singular values, and nothing is renormalised
+    # afterwards.
     p = np.array([0.2] * 5 + [0.0] * 11) + 1e-3
     assert rankme(embeddings, eps=1e-3) == pytest.approx(np.exp(-np.sum(p * np.log(p))), rel=1e-12)
 
@@ -144,7 +151,9 @@ def test_zero_embeddings_warn_and_read_one():
         assert rankme(np.zeros((8, 4))) == 1.0
 
 
-@pytest.mark.parametrize("metric", [rankme, effective_rank, nesum, stable_rank, participation_ratio, singular_values])
+@pytest.mark.parametrize(
+    "metric", [rankme, effective_rank, nesum, stable_rank, participation_ratio, singular_values]
+)
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [

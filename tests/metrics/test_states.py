@@ -36,7 +36,9 @@ def test_batches_give_the_value_of_one_call(n, batch):
     parts = [rows[start : start + batch] for start in range(0, n, batch)]
     state = streamed(LidarState, parts)
     assert lidar(state) == pytest.approx(lidar(rows), rel=RTOL)
-    assert lidar(state, delta=1e-2, debias=True) == pytest.approx(lidar(rows, delta=1e-2, debias=True), rel=RTOL)
+    assert lidar(state, delta=1e-2, debias=True) == pytest.approx(
+        lidar(rows, delta=1e-2, debias=True), rel=RTOL
+    )
     assert lidar(state) == pytest.approx(lidar(rows), rel=RTOL), "a value must not change the state"
     assert (state.n, state.q, state.d) == rows.shape
 
@@ -48,7 +50,9 @@ def test_spectra_of_batches_are_those_of_one_call(n, batch):
     state = streamed(SpectrumState, [rows[start : start + batch] for start in range(0, n, batch)])
     exact = np.linalg.svd(rows.astype(float), compute_uv=False)
     np.testing.assert_allclose(state.singular_values, exact, rtol=1e-9)
-    centred = np.linalg.svd((rows - rows.mean(axis=0, dtype=float)), compute_uv=False)[: min(n - 1, 24)]
+    centred = np.linalg.svd((rows - rows.mean(axis=0, dtype=float)), compute_uv=False)[
+        : min(n - 1, 24)
+    ]
     np.testing.assert_allclose(state.eigenvalues, centred**2 / (n - 1), rtol=1e-9)
     for metric in (rankme, effective_rank, nesum):
         assert metric(state) == pytest.approx(metric(rows), rel=RTOL)

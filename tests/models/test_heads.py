@@ -1,4 +1,6 @@
-"""Shapes, biases, norms and initial values of MLP heads, and the assertion for a leaf without a rule."""
+"""Shapes, biases, norms and initial values of MLP heads, and the assertion for a leaf without a
+rule.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +59,9 @@ def test_a_head_is_the_plain_formula():
     x = np.random.default_rng(0).standard_normal((8, 32), np.float32)
     hidden = np.maximum(x @ params["linear1"]["kernel"] + params["linear1"]["bias"], 0)
     want = hidden @ params["linear2"]["kernel"] + params["linear2"]["bias"]
-    np.testing.assert_allclose(network.apply(params, stats, x, train=False)[0], want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        network.apply(params, stats, x, train=False)[0], want, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_last_norm_leaves_zero_mean_and_no_relu():

@@ -1,4 +1,6 @@
-"""The CPU form of convolution equals XLA's own; batch norm equals torch's formulas; both on any number of devices."""
+"""The CPU form of convolution equals XLA's own; batch norm equals torch's formulas; both on any
+number of devices.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +22,22 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
 def place(mesh, *arrays, batch: int = 1):
     """Split the first `batch` arrays over the mesh, replicate the others."""
     specs = [P("data")] * batch + [P()] * (len(arrays) - batch)
-    return [jax.device_put(a, jax.NamedSharding(mesh, s)) for a, s in zip(arrays, specs, strict=True)]
+    return [
+        jax.device_put(a, jax.NamedSharding(mesh, s)) for a, s in zip(arrays, specs, strict=True)
+    ]
 
 
 def plain(x, w, stride, padding):
     pads = [(padding, padding)] * 2
-    return jax.lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jax.lax.conv_general_dilated(
+        x, w, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def with_gradients(convolution, stride, padding):
-    """Value, input gradient and weight gradient of a smooth loss, whose output gradient differs at every position."""
+    """Value, input gradient and weight gradient of a smooth loss, whose output gradient differs at
+    every position.
+    """
 
     def loss(x, w):
         y = convolution(x, w, stride, padding)
@@ -71,7 +79,11 @@ def test_convolution_equals_xla(case, monkeypatch):
     jax.clear_caches()
     calls = []
     gradient = layers._weight_gradient
-    monkeypatch.setattr(layers, "_weight_gradient", lambda x, *rest: (calls.append(x.shape[0]), gradient(x, *rest))[1])
+    monkeypatch.setattr(
+        layers,
+        "_weight_gradient",
+        lambda x, *rest: (calls.append(x.shape[0]), gradient(x, *rest))[1],
+    )
     rng = np.random.default_rng(0)
     x = rng.standard_normal((16, size, size, channels), np.float32)
     w = rng.standard_normal((k, k, channels, filters), np.float32) / k
@@ -89,7 +101,9 @@ def test_convolution_equals_xla(case, monkeypatch):
 
 
 def test_ragged_batches_are_summed_completely(monkeypatch):
-    monkeypatch.setattr(layers, "SLICE_POSITIONS", 2 * 24 * 24)  # 7 images in slices of 2, 2, 2 and 1
+    monkeypatch.setattr(
+        layers, "SLICE_POSITIONS", 2 * 24 * 24
+    )  # 7 images in slices of 2, 2, 2 and 1
     jax.clear_caches()
     rng = np.random.default_rng(1)
     x = rng.standard_normal((7, 24, 24, 16), np.float32)
@@ -138,14 +152,19 @@ def batch_norm_inputs(shape=(16, 3, 3, 5)):
     rng = np.random.default_rng(2)
     channels = shape[-1]
     x = (3 * rng.standard_normal(shape) + rng.normal(size=channels)).astype(np.float32)
-    params = {"scale": rng.normal(1, 0.2, channels).astype("f"), "bias": rng.normal(0, 1, channels).astype("f")}
+    params = {
+        "scale": rng.normal(1, 0.2, channels).astype("f"),
+        "bias": rng.normal(0, 1, channels).astype("f"),
+    }
     stats = {"mean": np.zeros(channels, "f"), "var": np.ones(channels, "f")}
     return x, params, stats
 
 
 def run_batch_norm(x, params, stats, **options):
     variables = {"params": params, "batch_stats": stats}
-    apply = jax.jit(lambda variables, x: BatchNorm(**options).apply(variables, x, True, mutable=["batch_stats"]))
+    apply = jax.jit(
+        lambda variables, x: BatchNorm(**options).apply(variables, x, True, mutable=["batch_stats"])
+    )
     y, changed = apply(variables, x)
     return y, changed["batch_stats"]
 
@@ -170,20 +189,28 @@ def test_groups_are_normalised_as_if_they_had_passed_one_after_another(shape):
     for group in range(4):
         alone, new = run_batch_norm(x[group::4], params, new)
         assert_close(grouped[group::4], alone)
-    assert_close((changed["batch_stats"]["mean"], changed["batch_stats"]["var"]), (new["mean"], new["var"]))
+    assert_close(
+        (changed["batch_stats"]["mean"], changed["batch_stats"]["var"]), (new["mean"], new["var"])
+    )
 
 
 def test_groups_of_unequal_size_are_refused():
     x, params, stats = batch_norm_inputs()
-    with pytest.raises(ValueError, match="A batch of 16 rows cannot be normalised in 5 groups of equal size"):
-        BatchNorm().apply({"params": params, "batch_stats": stats}, x, True, 5, mutable=["batch_stats"])
+    with pytest.raises(
+        ValueError, match="A batch of 16 rows cannot be normalised in 5 groups of equal size"
+    ):
+        BatchNorm().apply(
+            {"params": params, "batch_stats": stats}, x, True, 5, mutable=["batch_stats"]
+        )
 
 
 def test_batch_norm_keeps_its_precision_when_the_mean_is_large():
     x, params, stats = batch_norm_inputs()
     stats["mean"] = np.full(5, 3000, "f")
     y, _ = run_batch_norm(x + np.float32(3000), params, stats)
-    assert_close(y, reference_batch_norm(x + np.float32(3000), params["scale"], params["bias"])[0], 1e-4)
+    assert_close(
+        y, reference_batch_norm(x + np.float32(3000), params["scale"], params["bias"])[0], 1e-4
+    )
 
 
 @pytest.mark.parametrize("devices", DEVICES)
@@ -196,24 +223,34 @@ def test_batch_norm_is_global_on_any_number_of_devices(devices):
         return (x - mean) / jnp.sqrt(var + 1e-5) * params["scale"] + params["bias"]
 
     def gradients(norm):
-        return jax.jit(jax.grad(lambda x, p: jnp.sum(jnp.tanh(norm(x, p)) * weights), argnums=(0, 1)))
+        return jax.jit(
+            jax.grad(lambda x, p: jnp.sum(jnp.tanh(norm(x, p)) * weights), argnums=(0, 1))
+        )
 
     mesh = mesh_of(devices)
     with jax.set_mesh(mesh):
         (sharded,) = place(mesh, x)
         y, new = jax.jit(run_batch_norm)(sharded, params, stats)
         got = gradients(lambda x, p: run_batch_norm(x, p, stats)[0])(sharded, params)
-    assert_close((y, new["mean"], new["var"]), reference_batch_norm(x, params["scale"], params["bias"]))
+    assert_close(
+        (y, new["mean"], new["var"]), reference_batch_norm(x, params["scale"], params["bias"])
+    )
     assert_close(got, gradients(plain)(x, params), 2e-5)
 
 
 @pytest.mark.parametrize(("scale", "bias"), [(True, False), (False, True), (False, False)])
 def test_batch_norm_without_scale_or_bias(scale, bias):
     x, params, stats = batch_norm_inputs()
-    shapes = jax.eval_shape(lambda: BatchNorm(use_scale=scale, use_bias=bias).init(jax.random.key(0), x, False))
-    assert set(shapes.get("params", {})) == {name for name, on in (("scale", scale), ("bias", bias)) if on}
+    shapes = jax.eval_shape(
+        lambda: BatchNorm(use_scale=scale, use_bias=bias).init(jax.random.key(0), x, False)
+    )
+    assert set(shapes.get("params", {})) == {
+        name for name, on in (("scale", scale), ("bias", bias)) if on
+    }
     y, _ = run_batch_norm(x, params, stats, use_scale=scale, use_bias=bias)
-    want = reference_batch_norm(x, params["scale"] if scale else 1, params["bias"] if bias else 0)[0]
+    want = reference_batch_norm(x, params["scale"] if scale else 1, params["bias"] if bias else 0)[
+        0
+    ]
     assert_close(y, want)
 
 

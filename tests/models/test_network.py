@@ -44,7 +44,11 @@ def test_views_pass_one_by_one_or_together(parts):
     separate = apply_to_views(network, params, stats, (first, second), groups=1)
     close(separate, ([one, two], after_two), 1e-4)
     both, after = network.apply(params, stats, jnp.concatenate([first, second]), train=True)
-    close(apply_to_views(network, params, stats, (first, second), groups=0), ([both[:4], both[4:]], after), 1e-4)
+    close(
+        apply_to_views(network, params, stats, (first, second), groups=0),
+        ([both[:4], both[4:]], after),
+        1e-4,
+    )
     assert np.abs(both[:4] - one).max() > 0.01
 
 

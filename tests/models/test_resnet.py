@@ -1,4 +1,6 @@
-"""Parameter counts and shapes of torchvision's ResNets, their initial values, precision and statistics."""
+"""Parameter counts and shapes of torchvision's ResNets, their initial values, precision and
+statistics.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,9 @@ def test_sizes_are_torchvisions(variant, parameters, width):
     network = resnet.network(variant)
     params, stats = network.init(jax.random.key(0), (1, 64, 64, 3))
     assert count(params) == parameters
-    features, _ = jax.eval_shape(lambda x: network.apply(params, stats, x, train=False), np.zeros((2, 64, 64, 3), "f"))
+    features, _ = jax.eval_shape(
+        lambda x: network.apply(params, stats, x, train=False), np.zeros((2, 64, 64, 3), "f")
+    )
     assert features.shape == (2, width)
     assert network.width == width
 
@@ -69,7 +73,11 @@ def test_map_sizes(fields, size, maps, monkeypatch):
 
 def test_names_are_torchvisions():
     params, stats = resnet.network("resnet50").init(jax.random.key(0), (1, 32, 32, 3))
-    assert set(params) == {"conv1", "bn1", *(f"layer{i}_{j}" for i, n in enumerate((3, 4, 6, 3), 1) for j in range(n))}
+    assert set(params) == {
+        "conv1",
+        "bn1",
+        *(f"layer{i}_{j}" for i, n in enumerate((3, 4, 6, 3), 1) for j in range(n)),
+    }
     inner = {f"{kind}{i}" for kind in ("conv", "bn") for i in (1, 2, 3)}
     assert set(params["layer1_0"]) == inner | {"downsample_0", "downsample_1"}
     assert set(params["layer1_1"]) == inner
@@ -80,7 +88,9 @@ def test_bottlenecks_stride_in_their_3x3(monkeypatch):
     strides = []
     conv = resnet.Conv
     monkeypatch.setattr(
-        resnet, "Conv", lambda *fields, name: (strides.append((name, *fields[1:3])), conv(*fields, name=name))[1]
+        resnet,
+        "Conv",
+        lambda *fields, name: (strides.append((name, *fields[1:3])), conv(*fields, name=name))[1],
     )
     block = resnet.Block(3, 4, 2, "batch", jnp.float32)
     jax.eval_shape(lambda: block.init(jax.random.key(0), jnp.zeros((1, 8, 8, 8)), False))
@@ -110,7 +120,9 @@ def test_zero_init_residual_silences_the_last_norm_of_each_block_only(variant, l
     for path, leaf in jax.tree.leaves_with_path(params):
         names = [entry.key for entry in path]
         if names[-1] == "scale":
-            assert np.all(leaf == (0 if names[-2] == last and names[0].startswith("layer") else 1)), names
+            assert np.all(
+                leaf == (0 if names[-2] == last and names[0].startswith("layer") else 1)
+            ), names
 
 
 def test_init_is_a_function_of_the_key_alone():
@@ -119,11 +131,15 @@ def test_init_is_a_function_of_the_key_alone():
     with jax.default_device(jax.devices()[5]):
         again = network.init(jax.random.key(3), (7, 32, 32, 3))
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    jax.tree.map(np.testing.assert_array_equal, first, network.init(jax.random.PRNGKey(3), (1, 16, 16, 3)))
+    jax.tree.map(
+        np.testing.assert_array_equal, first, network.init(jax.random.PRNGKey(3), (1, 16, 16, 3))
+    )
     other, _ = network.init(jax.random.key(4), (1, 16, 16, 3))
     assert not np.array_equal(first[0]["conv1"]["kernel"], other["conv1"]["kernel"])
     block = first[0]["layer1_0"]
-    assert not np.array_equal(block["conv1"]["kernel"], block["conv2"]["kernel"])  # one shape, two paths
+    assert not np.array_equal(
+        block["conv1"]["kernel"], block["conv2"]["kernel"]
+    )  # one shape, two paths
 
 
 def test_training_moves_statistics_and_evaluation_does_not():
@@ -133,7 +149,10 @@ def test_training_moves_statistics_and_evaluation_does_not():
     jax.tree.map(np.testing.assert_array_equal, same, stats)
     _, new = run(network, params, stats, images(), train=True)
     assert jax.tree.structure(new) == jax.tree.structure(stats)
-    assert all(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(stats), strict=True))
+    assert all(
+        not np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(stats), strict=True)
+    )
     after, _ = run(network, params, new, images(), train=False)
     assert not np.allclose(before, after)
 
@@ -144,7 +163,10 @@ def test_one_result_on_any_number_of_devices():
     x, want = images(16), None
     for devices in (1, 2, 8):
         mesh = jax.make_mesh(
-            (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
+            (devices,),
+            ("data",),
+            axis_types=(jax.sharding.AxisType.Auto,),
+            devices=jax.devices()[:devices],
         )
         with jax.set_mesh(mesh):
             sharded = jax.device_put(x, jax.NamedSharding(mesh, jax.P("data")))
@@ -157,11 +179,15 @@ def test_bfloat16_computes_low_and_keeps_high():
     low, high = resnet.network(**TINY, dtype="bfloat16"), resnet.network(**TINY)
     params, stats = low.init(jax.random.key(0), (1, 16, 16, 3))
     features, new = run(low, params, stats, images(), train=True)
-    assert {leaf.dtype for leaf in jax.tree.leaves((params, new, features))} == {np.dtype(np.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, new, features))} == {
+        np.dtype(np.float32)
+    }
     exact, _ = run(high, params, stats, images(), train=True)
     difference = np.abs(features - exact).max()
     assert 0 < difference < 0.1 * np.abs(exact).max()
-    gradient = jax.eval_shape(jax.grad(lambda p: low.apply(p, stats, images(), train=True)[0].sum()), params)
+    gradient = jax.eval_shape(
+        jax.grad(lambda p: low.apply(p, stats, images(), train=True)[0].sum()), params
+    )
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype(np.float32)}
 
 
@@ -204,7 +230,11 @@ def test_build_finds_modules_by_name_and_by_path():
         ("resnett", {}, "unknown model 'resnett'; did you mean 'resnet'.*Known: .*resnet"),
         ("heads", {}, "unknown model 'heads'"),  # a module without `network`
         ("nowhere.resnet", {}, "unknown model 'nowhere.resnet'"),
-        ("resnet", {"widht": 3}, "unknown field of model 'resnet': 'widht'; did you mean 'width'.*stem_padding"),
+        (
+            "resnet",
+            {"widht": 3},
+            "unknown field of model 'resnet': 'widht'; did you mean 'width'.*stem_padding",
+        ),
     ],
 )
 def test_build_names_what_exists(name, fields, text):

@@ -1,4 +1,6 @@
-"""Vision transformers: positions as the references', subsets of patches, outputs, options and errors."""
+"""Vision transformers: positions as the references', subsets of patches, outputs, options and
+errors.
+"""
 
 from functools import partial
 
@@ -14,7 +16,13 @@ from tests.methods.harness import quick_compilation
 IMAGES = np.random.default_rng(0).standard_normal((3, 16, 16, 3), np.float32)
 SMALL = {"patch": 4, "width": 16, "depth": 2, "heads": 2}
 IJEPA = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "ijepa"}
-BEIT = {"pool": "mean", "positions": "relative", "init": "beit", "key_bias": False, "layer_scale": 0.1}
+BEIT = {
+    "pool": "mean",
+    "positions": "relative",
+    "init": "beit",
+    "key_bias": False,
+    "layer_scale": 0.1,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -24,13 +32,17 @@ def quick():
 
 
 def build(size=16, seed=0, **fields):
-    """A small network, its parameters with random values where they start at 0, and its jitted `apply` in eval mode."""
+    """A small network, its parameters with random values where they start at 0, and its jitted
+    `apply` in eval mode.
+    """
     network = vit.network(**SMALL | fields)
     params, _ = network.init(jax.random.key(seed), (1, size, size, 3))
     rng = np.random.default_rng(seed)
     params = jax.tree.map(lambda x: x + 0.1 * rng.standard_normal(x.shape, np.float32), params)
     run = jax.jit(
-        lambda params, images, train=False, **options: network.apply(params, {}, images, train=train, **options)[0],
+        lambda params, images, train=False, **options: network.apply(
+            params, {}, images, train=train, **options
+        )[0],
         static_argnames=("train", "returns", "pool"),
     )
     return network, params, run
@@ -39,7 +51,9 @@ def build(size=16, seed=0, **fields):
 @pytest.mark.parametrize("case", ["a", "b"])
 def test_fixed_positions_equal_ijepas(case):
     width, grid = {"a": (16, 4), "b": (12, 8)}[case]
-    assert_close(positions.sincos(width, grid), load(f"ijepa_sincos_{case}")["ijepa.f64.pos_embed"], 1e-9)
+    assert_close(
+        positions.sincos(width, grid), load(f"ijepa_sincos_{case}")["ijepa.f64.pos_embed"], 1e-9
+    )
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
@@ -60,10 +74,14 @@ def test_relative_positions_depend_on_the_distance_alone():
     assert len({index[0, 0], index[0, 5], index[5, 0]} | set(np.unique(patch))) == 28
 
 
-@pytest.mark.parametrize("fields", [{}, IJEPA, BEIT, {"small_data": True}], ids=["dino", "ijepa", "beit", "small data"])
+@pytest.mark.parametrize(
+    "fields", [{}, IJEPA, BEIT, {"small_data": True}], ids=["dino", "ijepa", "beit", "small data"]
+)
 def test_outputs_have_their_shapes_and_agree(fields):
     network, params, run = build(**fields)
-    tokens, layers, weights = (run(params, IMAGES, returns=name) for name in ("tokens", "layers", "attention"))
+    tokens, layers, weights = (
+        run(params, IMAGES, returns=name) for name in ("tokens", "layers", "attention")
+    )
     assert tokens.shape == (3, 16, 16)
     assert layers.shape == (2, 3, 16, 16)
     count = 16 + int(fields.get("class_token", True))
@@ -85,7 +103,10 @@ def test_attention_by_hand_equals_jaxs():
 
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((2, 5, 3, 4), np.float32) for _ in range(3))
-    bias, mask = rng.standard_normal((1, 3, 5, 5), np.float32), np.array([[True] * 5, [True] * 3 + [False] * 2])
+    bias, mask = (
+        rng.standard_normal((1, 3, 5, 5), np.float32),
+        np.array([[True] * 5, [True] * 3 + [False] * 2]),
+    )
     given = jnp.asarray(bias), jnp.asarray(mask)[:, None, None, :], 0.3
     seen, shares = _attend(q, k, v, *given, True)
     np.testing.assert_allclose(_attend(q, k, v, *given, False)[0], seen, rtol=1e-4, atol=1e-5)
@@ -98,16 +119,22 @@ def test_attention_by_hand_equals_jaxs():
 
 @pytest.mark.parametrize("fields", [{}, IJEPA, BEIT], ids=["dino", "ijepa", "beit"])
 def test_a_subset_of_patches_is_computed_as_if_there_were_no_others(fields):
-    """All patches in another order give the same tokens in that order; padding and hidden patches change nothing."""
+    """All patches in another order give the same tokens in that order; padding and hidden patches
+    change nothing.
+    """
     _, params, run = build(**fields)
     order = np.stack([np.random.default_rng(i).permutation(16) for i in range(3)]).astype(np.int32)
     shuffled = run(params, IMAGES, returns="tokens", keep=order)
-    tokens = np.take_along_axis(np.asarray(run(params, IMAGES, returns="tokens")), order[:, :, None], axis=1)
+    tokens = np.take_along_axis(
+        np.asarray(run(params, IMAGES, returns="tokens")), order[:, :, None], axis=1
+    )
     np.testing.assert_allclose(shuffled, tokens, rtol=1e-3, atol=1e-4)
     few = run(params, IMAGES, keep=order[:, :5])
     padded = np.concatenate([order[:, :5], np.zeros((3, 4), np.int32)], axis=1)
     used = np.arange(9) < np.full((3, 1), 5)
-    np.testing.assert_allclose(run(params, IMAGES, keep=padded, used=used), few, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        run(params, IMAGES, keep=padded, used=used), few, rtol=1e-3, atol=1e-4
+    )
     other = IMAGES.copy()
     hidden = order[0, 5:]
     for patch in hidden:
@@ -124,9 +151,13 @@ def test_a_mask_token_hides_pixels_but_not_positions():
     seen = run(params, IMAGES, returns="tokens", masked=(token, masked))
     other = IMAGES.copy()
     other[:, 0:4, 12:16] += 5
-    np.testing.assert_array_equal(run(params, other, returns="tokens", masked=(token, masked)), seen)
+    np.testing.assert_array_equal(
+        run(params, other, returns="tokens", masked=(token, masked)), seen
+    )
     moved = np.roll(masked, 1, axis=1)
-    assert not np.allclose(run(params, other, returns="tokens", masked=(token, moved)), seen, atol=1e-3)
+    assert not np.allclose(
+        run(params, other, returns="tokens", masked=(token, moved)), seen, atol=1e-3
+    )
 
 
 def test_small_crops_share_the_network_and_views_of_one_size_pass_together():
@@ -136,7 +167,9 @@ def test_small_crops_share_the_network_and_views_of_one_size_pass_together():
     for got, images in zip(outputs, (IMAGES, small, IMAGES + 1), strict=True):
         np.testing.assert_allclose(got, run(params, images), rtol=1e-3, atol=1e-4)
     _, params, run = build(**BEIT)
-    with pytest.raises(ValueError, match=r"one size of images, not to 2 x 2 patches.*positions=learned"):
+    with pytest.raises(
+        ValueError, match=r"one size of images, not to 2 x 2 patches.*positions=learned"
+    ):
         run(params, small)
 
 
@@ -150,7 +183,9 @@ def test_drop_path_skips_whole_branches_of_images_in_training_only():
     np.testing.assert_array_equal(dropped, run(params, many, train=True, key=key))
     # The first block never drops; of the second's two branches each image keeps both, one or none.
     assert len(np.unique(dropped.round(4), axis=0)) == 4
-    with pytest.raises(ValueError, match=r"drop_path is above 0, but this method's loss does not draw paths"):
+    with pytest.raises(
+        ValueError, match=r"drop_path is above 0, but this method's loss does not draw paths"
+    ):
         run(params, many, train=True)
 
 
@@ -169,10 +204,14 @@ def test_computing_again_and_bfloat16_change_no_more_than_rounding(remat):
     def loss(network, params):
         return jnp.sum(network.apply(params, {}, IMAGES, train=True)[0] ** 2)
 
-    want, got = (jax.jit(jax.value_and_grad(partial(loss, used)))(params) for used in (network, variant))
+    want, got = (
+        jax.jit(jax.value_and_grad(partial(loss, used)))(params) for used in (network, variant)
+    )
     assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {np.dtype("float32")}
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4 if remat else 0.1, atol=(1e-4 if remat else 0.05) * np.abs(b).max())
+        np.testing.assert_allclose(
+            a, b, rtol=1e-4 if remat else 0.1, atol=(1e-4 if remat else 0.05) * np.abs(b).max()
+        )
 
 
 def test_three_initialisations_that_go_by_one_name():
@@ -180,10 +219,16 @@ def test_three_initialisations_that_go_by_one_name():
         network = vit.network(patch=8, width=128, depth=3, heads=2, init=init, **fields)
         return network.init(jax.random.key(0), (1, 32, 32, 3))[0]
 
-    dino, beit = start("dino"), start("beit", positions="relative", key_bias=False, layer_scale=1e-4)
+    dino, beit = (
+        start("dino"),
+        start("beit", positions="relative", key_bias=False, layer_scale=1e-4),
+    )
     ijepa = start("ijepa", class_token=False, pool="mean", positions="sincos")
     narrow = start("fan_in")
-    patch = {name: np.std(tree["patch_embed"]["proj"]["kernel"]) for name, tree in (("d", dino), ("i", ijepa))}
+    patch = {
+        name: np.std(tree["patch_embed"]["proj"]["kernel"])
+        for name, tree in (("d", dino), ("i", ijepa))
+    }
     np.testing.assert_allclose(patch["d"], 1 / np.sqrt(3 * 192), rtol=0.03)
     np.testing.assert_allclose(patch["i"], 0.02, rtol=0.03)
     assert np.any(dino["patch_embed"]["proj"]["bias"])
@@ -206,11 +251,17 @@ def test_three_initialisations_that_go_by_one_name():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"variant": "vit_huge"}, "config.model.variant is 'vit_huge'; it takes vit_nano, vit_tiny"),
+        (
+            {"variant": "vit_huge"},
+            "config.model.variant is 'vit_huge'; it takes vit_nano, vit_tiny",
+        ),
         ({"pool": "max"}, "pool is 'max'; it takes class, mean"),
         ({"heads": 3}, "the heads share the width evenly"),
         ({"drop_path": 1.0}, "drop_path is 1.0; a probability below 1"),
-        ({"class_token": False}, "pool is 'class', but config.model.class_token is False: use mean"),
+        (
+            {"class_token": False},
+            "pool is 'class', but config.model.class_token is False: use mean",
+        ),
         ({"pool": "class4"}, "pool is 'class4', but the network has 2 blocks"),
         ({"patch": 5}, r"Views of 16 x 16 pixels cannot be cut into patches of 5 x 5"),
         ({"positions": "sincos", "width": 18}, r"The width is 18; .* a multiple of 4"),
@@ -223,6 +274,9 @@ def test_mistakes_are_one_clear_line(fields, message):
 
 def test_a_pool_that_the_network_has_not_is_refused_after_training_too():
     _, params, run = build(**IJEPA)
-    for pool, message in (("max", "pool is 'max'; it takes class, mean"), ("class", "class_token is False: use mean")):
+    for pool, message in (
+        ("max", "pool is 'max'; it takes class, mean"),
+        ("class", "class_token is False: use mean"),
+    ):
         with pytest.raises(ValueError, match=message):
             run(params, IMAGES, pool=pool)

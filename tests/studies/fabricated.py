@@ -1,16 +1,19 @@
-"""A study whose run folders are written by hand: no training, numbers that one can check in one's head."""
+"""A study whose run folders are written by hand: no training, numbers that one can check in one's
+head.
+"""
 
 import json
 from pathlib import Path
 
-from configs.study import Judgement, Study, runs, sweep
 from sslx.studies.plan import Plan, check_study, judged_by
+from sslx.studies.study import Judgement, Study, runs, sweep
 from sslx.training.run_folder import open_run
 
 JUDGEMENT = Judgement(metrics=("lidar", "rankme"), probe=("linear", "knn"), lidar="200x4")
 BASE = {"optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.05}
 AXES = {"optimizer.learning_rate": (1e-4, 1e-3, 1e-2), "optimizer.weight_decay": (0.0, 0.05, 0.5)}
-# By learning rate and weight decay: accuracy, LiDAR and RankMe of seed 0; a further seed adds 0.01 and 1 to each.
+# By learning rate and weight decay: accuracy, LiDAR and RankMe of seed 0; a further seed adds 0.01
+# and 1 to each.
 NUMBERS = {
     (1e-3, 0.05): (0.90, 20.0, 30.0),
     (1e-4, 0.05): (0.80, 10.0, 35.0),
@@ -22,11 +25,17 @@ NUMBERS = {
 
 def study(labels: bool = True) -> Study:
     """Five configurations with two seeds, one that diverges and one that has not been run."""
-    found = runs("configs/digits/simclr.py", *sweep(BASE, AXES), fixed={"duration": "4 steps"}, seeds=2)
+    found = runs(
+        "configs/digits/simclr.py", *sweep(BASE, AXES), fixed={"duration": "4 steps"}, seeds=2
+    )
     found += runs("configs/digits/simclr.py", {"optimizer.learning_rate": 1.0}, seeds=1)
     found += runs("configs/digits/diet.py", seeds=1)
     judgement = JUDGEMENT if labels else JUDGEMENT._replace(probe=())
-    return Study(tuple(found), ("accuracy", "correlation", "selection", "ablation", "cost"), judgements=(judgement,))
+    return Study(
+        tuple(found),
+        ("accuracy", "correlation", "selection", "ablation", "cost"),
+        judgements=(judgement,),
+    )
 
 
 def write(root: Path, labels: bool = True) -> Plan:
@@ -37,18 +46,38 @@ def write(root: Path, labels: bool = True) -> Plan:
         folder = root / run.name
         if run.row == "diet":
             continue
-        facts = {"name": "digits/train", "count": 1437, "shape": [8, 8, 1], "hash": "0123456789abcdef"}
-        open_run(folder, configs[run.name], {"train": facts, "test": facts | {"name": "digits/test", "count": 360}})
+        facts = {
+            "name": "digits/train",
+            "count": 1437,
+            "shape": [8, 8, 1],
+            "hash": "0123456789abcdef",
+        }
+        open_run(
+            folder,
+            configs[run.name],
+            {"train": facts, "test": facts | {"name": "digits/test", "count": 360}},
+        )
         (folder / "environment.jsonl").write_text(
             json.dumps({"devices": ["cpu:0 cpu"], "packages": {"jax": "0.0"}, "python": "3"}) + "\n"
         )
-        outcome = {"status": "done", "reason": "", "seconds": {"train": 60.0}, "memory_gib": 0.5, "judgements": []}
+        outcome = {
+            "status": "done",
+            "reason": "",
+            "seconds": {"train": 60.0},
+            "memory_gib": 0.5,
+            "judgements": [],
+        }
         if run.changes["optimizer.learning_rate"] == 1.0:
             outcome |= {"status": "diverged", "reason": "loss became non-finite in step 3"}
         else:
             (folder / "eval.jsonl").write_text("".join(_verdicts(run, made.judgements[0], labels)))
-            speeds = [{"step": step, "images_per_second": 1000.0 * (1 + run.changes["seed"])} for step in (2, 4)]
-            (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in speeds))
+            speeds = [
+                {"step": step, "images_per_second": 1000.0 * (1 + run.changes["seed"])}
+                for step in (2, 4)
+            ]
+            (folder / "metrics.jsonl").write_text(
+                "".join(json.dumps(line) + "\n" for line in speeds)
+            )
         (folder / "outcome.json").write_text(json.dumps(outcome))
     return Plan("fabricated.py", "fabricated-desk", made, root, configs)
 
@@ -59,8 +88,17 @@ def _verdicts(run, judgement, labels):
     seed = run.changes["seed"]
     settings = judged_by(judgement) | {"seed": 0, "features_of": "", "pool": ""}
     for step, share in ((0, 0.5), (4, 1.0)):
-        values = {"lidar/representation": share * (lidar + seed), "rankme/representation": share * (rankme + seed)}
+        values = {
+            "lidar/representation": share * (lidar + seed),
+            "rankme/representation": share * (rankme + seed),
+        }
         if labels:
             values |= {"linear": share * (accuracy + seed / 100), "knn": share * 0.8}
-        about = {"settings": settings, "probe": {}, "notes": [], "scores": {}, "seconds": {"views": 1.0}}
+        about = {
+            "settings": settings,
+            "probe": {},
+            "notes": [],
+            "scores": {},
+            "seconds": {"views": 1.0},
+        }
         yield json.dumps({"step": step} | values | about | {"spectrum": [2.0, 1.0, 0.5]}) + "\n"

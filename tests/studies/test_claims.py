@@ -25,7 +25,9 @@ time.sleep(60)
 @pytest.fixture
 def holder(tmp_path):
     """Another process that has the claim."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path, NAME], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path, NAME], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "True\n"
     yield process
     process.kill()

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from sslx.evaluation.records import Record
 from sslx.studies.figures import (
     accuracy_over_epochs,
     metric_against_probe,
@@ -14,7 +15,6 @@ from sslx.studies.figures import (
     save,
     spectra,
 )
-from sslx.studies.records import Record
 
 RANK, ALPHA = "lidar/representation", "alpha_req/representation"
 BASE = {"optimizer.learning_rate": 0.1, "optimizer.weight_decay": 0.0}
@@ -25,13 +25,26 @@ SWEEP = [
 ]
 
 
-def record(row="vicreg", config=BASE, seed=0, step=20, data="digits/train 0123abcd", labels=True, **values):
+def record(
+    row="vicreg", config=BASE, seed=0, step=20, data="digits/train 0123abcd", labels=True, **values
+):
     name = "-".join(map(str, (row, data, *config.values(), seed)))
     rng = np.random.default_rng(sum(map(ord, f"{name}{step}")))
-    found = {RANK: rng.uniform(1, 9), ALPHA: rng.uniform(0.5, 2)} | ({"linear": rng.uniform(0.5, 1)} if labels else {})
+    found = {RANK: rng.uniform(1, 9), ALPHA: rng.uniform(0.5, 2)} | (
+        {"linear": rng.uniform(0.5, 1)} if labels else {}
+    )
     spectrum = np.exp(-np.arange(6) * rng.uniform(0.1, 1)).tolist()
     return Record(
-        name, row, config | {"seed": seed}, {"train": data}, step, step == 20, found | values, {}, {}, spectrum
+        name,
+        row,
+        config | {"seed": seed},
+        {"train": data},
+        step,
+        step == 20,
+        found | values,
+        {},
+        {},
+        spectrum,
     )
 
 
@@ -60,7 +73,10 @@ def test_each_finished_run_is_a_point_against_the_probe():
     np.testing.assert_allclose(sorted(zip(x, y, strict=True)), expected)
     legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert legend == ["learning_rate", "weight_decay", "centre", "seed 0", "seed 1"]
-    colours = {tuple(marks.get_facecolor()[0]): len(marks.get_offsets()) for marks in figure.axes[0].collections}
+    colours = {
+        tuple(marks.get_facecolor()[0]): len(marks.get_offsets())
+        for marks in figure.axes[0].collections
+    }
     assert sorted(colours.values()) == [1, 2, 2]  # by seed, the centre and each field
 
 
@@ -69,17 +85,24 @@ def test_the_correlation_in_the_title_is_that_of_the_scores_of_runs_that_have_bo
     records[3] = record(config=SWEEP[1], seed=1, **{RANK: math.nan})
     figure = metric_against_probe(records, [RANK, ALPHA])
     known = [found.values for found in records if math.isfinite(found.values[RANK])]
-    rho = stats.spearmanr([found[RANK] for found in known], [found["linear"] for found in known]).statistic
+    rho = stats.spearmanr(
+        [found[RANK] for found in known], [found["linear"] for found in known]
+    ).statistic
     assert figure.axes[0].get_title() == f"Spearman rho {rho:+.2f}, 9 of 10 runs"
     assert len(points(figure.axes[0])) == 9
     every = [found.values for found in records]
-    rho = stats.spearmanr([-abs(found[ALPHA] - 1) for found in every], [found["linear"] for found in every]).statistic
+    rho = stats.spearmanr(
+        [-abs(found[ALPHA] - 1) for found in every], [found["linear"] for found in every]
+    ).statistic
     assert figure.axes[1].get_title() == f"Spearman rho {rho:+.2f}, 10 runs"
 
 
 def test_clid_is_drawn_by_its_score():
     parts = ("clid/learnability/representation", "clid/dimension/representation")
-    records = [found._replace(values=found.values | dict.fromkeys(parts, i)) for i, found in enumerate(sweep())]
+    records = [
+        found._replace(values=found.values | dict.fromkeys(parts, i))
+        for i, found in enumerate(sweep())
+    ]
     (axes,) = metric_against_probe(records, ["clid/representation"]).axes
     np.testing.assert_allclose(sorted(points(axes)[:, 0]), 2 * stats.zscore(np.arange(10)))
 
@@ -91,21 +114,38 @@ def test_what_is_missing_is_said():
     assert "no labels" in texts(over_training([record(labels=False)], [RANK]))
     assert "not measured" in texts(over_training([record()], ["rankme/embedding"]))
     assert "no labels" in texts(spectra(sweep(labels=False)))
-    assert "no labels" in texts(accuracy_over_epochs([record(labels=False)], "linear", lambda found: found.step))
-    for figure in (metric_against_probe([record(step=10)], [RANK]), over_training([], [RANK]), spectra([]), regret({})):
+    assert "no labels" in texts(
+        accuracy_over_epochs([record(labels=False)], "linear", lambda found: found.step)
+    )
+    for figure in (
+        metric_against_probe([record(step=10)], [RANK]),
+        over_training([], [RANK]),
+        spectra([]),
+        regret({}),
+    ):
         assert "nothing was judged" in texts(figure)
 
 
 def test_over_training_the_mean_is_over_runs_where_all_were_judged():
-    records = [record(seed=seed, step=step) for seed in range(3) for step in (0, 10, 20) if (seed, step) != (2, 20)]
+    records = [
+        record(seed=seed, step=step)
+        for seed in range(3)
+        for step in (0, 10, 20)
+        if (seed, step) != (2, 20)
+    ]
     figure = over_training(records, [RANK])
     left, right = figure.axes
     assert len(left.lines) == len(right.lines) == 4  # three runs and their mean
     (mean,) = thick(left)
-    expected = [np.mean([found.values[RANK] for found in records if found.step == step]) for step in (0, 10)]
+    expected = [
+        np.mean([found.values[RANK] for found in records if found.step == step]) for step in (0, 10)
+    ]
     np.testing.assert_allclose(mean.get_xydata(), np.transpose([(0, 10), expected]))
     (mean,) = thick(right)
-    expected = [100 * np.mean([found.values["linear"] for found in records if found.step == step]) for step in (0, 10)]
+    expected = [
+        100 * np.mean([found.values["linear"] for found in records if found.step == step])
+        for step in (0, 10)
+    ]
     np.testing.assert_allclose(mean.get_ydata(), expected)
 
 
@@ -138,7 +178,9 @@ def test_of_many_spectra_the_best_and_the_worst_are_among_those_drawn():
     panel, bar = spectra(records).axes
     assert len(panel.lines) == 12
     assert panel.get_title() == "vicreg, configurations: 12 of 40"
-    first, last = (np.divide(found.spectrum, sum(found.spectrum)) for found in (records[0], records[-1]))
+    first, last = (
+        np.divide(found.spectrum, sum(found.spectrum)) for found in (records[0], records[-1])
+    )
     np.testing.assert_allclose(panel.lines[0].get_ydata(), first)
     np.testing.assert_allclose(panel.lines[-1].get_ydata(), last)
     assert bar.get_ylim() == pytest.approx((0, 39))
@@ -166,7 +208,11 @@ def test_accuracy_has_a_panel_per_data_set_and_a_band_over_runs():
         for step in (0, 10, 20)
     ]
     figure = accuracy_over_epochs(records, "linear", lambda found: found.step / 10)
-    assert [axes.get_title() for axes in figure.axes] == ["digits", "mnist5k (4567)", "mnist5k (89ab)"]
+    assert [axes.get_title() for axes in figure.axes] == [
+        "digits",
+        "mnist5k (4567)",
+        "mnist5k (89ab)",
+    ]
     axes = figure.axes[0]
     assert len(thick(axes)) == len(axes.collections) == 2
     last = [100 * found.values["linear"] for found in records[:9] if found.step == 20]
@@ -179,7 +225,9 @@ def test_a_row_has_one_colour_in_all_figures():
     records = [*sweep("vicreg"), *sweep("diet")]
     training = over_training(records, [RANK])
     epochs = accuracy_over_epochs(records, "linear", lambda found: found.step)
-    legend = {line.get_label(): line.get_color() for line in epochs.axes[0].get_legend().get_lines()}
+    legend = {
+        line.get_label(): line.get_color() for line in epochs.axes[0].get_legend().get_lines()
+    }
     assert len(set(legend.values())) == 2
     for axes in training.axes[:2]:
         assert thick(axes)[0].get_color() == legend[axes.get_title().partition(":")[0]]

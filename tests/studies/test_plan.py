@@ -1,18 +1,20 @@
-"""A study's mistakes are found before its first run; and what a study costs, without images or training."""
+"""A study's mistakes are found before its first run; and what a study costs, without images or
+training.
+"""
 
 import json
 
 import pytest
 
-from configs.study import Judgement, Run, Study, runs
 from sslx.studies.estimate import ONE_CORE, ONE_GPU, costs_of, dry, images_of, remaining
 from sslx.studies.evidence import gather
 from sslx.studies.plan import check_study, config_of, load_plan, works_of
 from sslx.studies.runner import Outcome
+from sslx.studies.study import Judgement, Run, Study, runs
 from tests.studies import fabricated
 
 GOOD = """
-from configs.study import Judgement, Study, runs
+from sslx.studies.study import Judgement, Study, runs
 def get_study(scale):
     found = runs("configs/digits/simclr.py", {"optimizer.learning_rate": 0.1}, seeds=2)
     return Study(tuple(found), ("accuracy",), judgements=(Judgement(lidar="200x4"),))
@@ -44,7 +46,13 @@ def test_a_study_becomes_commands_that_a_user_could_type(good, tmp_path):
 
 
 def test_a_program_of_the_theory_is_a_run_too(tmp_path):
-    run = Run("free", "configs/theory/vmf.py", {"rows": "free", "seed": 1}, "free", "theory.identifiability")
+    run = Run(
+        "free",
+        "configs/theory/vmf.py",
+        {"rows": "free", "seed": 1},
+        "free",
+        "theory.identifiability",
+    )
     toy = Run("toy", "", {"seeds": 2}, "toy", "theory.noise")
     plan = fabricated.write(tmp_path)._replace(study=Study((toy, run), ("theory",)), configs={})
     one, two = works_of(plan)
@@ -63,16 +71,34 @@ def test_a_program_of_the_theory_is_a_run_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("0.1}", "0.1}, {'optimizer.learning_rate': 0.1}"), "several runs called digits-simclr-learning"),
-        (GOOD.replace("simclr.py", "simlcr.py"), "recipe configs/digits/simlcr.py, which does not exist"),
+        (
+            GOOD.replace("0.1}", "0.1}, {'optimizer.learning_rate': 0.1}"),
+            "several runs called digits-simclr-learning",
+        ),
+        (
+            GOOD.replace("simclr.py", "simlcr.py"),
+            "recipe configs/digits/simlcr.py, which does not exist",
+        ),
         (GOOD.replace("learning_rate", "lerning_rate"), r"Did you mean optimizer.learning_rate\?"),
         (GOOD.replace("0.1}", "'fast'}"), "digits-simclr-learning_rate=fast-seed=0: "),
-        (GOOD.replace('lidar="200x4"', 'metrics=("lidra",)'), "judges by the metric 'lidra'; there are lidar, "),
-        (GOOD.replace('lidar="200x4"', 'probe=("svm",)'), "judges by the probe 'svm'; there are linear, knn"),
+        (
+            GOOD.replace('lidar="200x4"', 'metrics=("lidra",)'),
+            "judges by the metric 'lidra'; there are lidar, ",
+        ),
+        (
+            GOOD.replace('lidar="200x4"', 'probe=("svm",)'),
+            "judges by the probe 'svm'; there are linear, knn",
+        ),
         (GOOD.replace('lidar="200x4"', 'protocol="moco"'), "the protocol 'moco'"),
         (GOOD.replace("200x4", "many"), "--lidar is 'many'; it takes n x q such as 1000x50"),
-        (GOOD.replace('("accuracy",)', '("acuracy",)'), "the table 'acuracy'; there are accuracy, "),
-        (GOOD.replace('("accuracy",)', '(), ("spectrum",)'), "the figure 'spectrum'; there are metric_against_probe"),
+        (
+            GOOD.replace('("accuracy",)', '("acuracy",)'),
+            "the table 'acuracy'; there are accuracy, ",
+        ),
+        (
+            GOOD.replace('("accuracy",)', '(), ("spectrum",)'),
+            "the figure 'spectrum'; there are metric_against_probe",
+        ),
         (GOOD.replace("seeds=2", "seeds=0"), "has no runs"),
         ("x = 1", "has no function get_study"),
     ],
@@ -84,7 +110,10 @@ def test_a_mistake_is_one_line_before_anything_runs(good, tmp_path, text, messag
 
 
 def test_a_study_that_does_not_exist_names_the_nearest(tmp_path):
-    with pytest.raises(ValueError, match=r"no study 'configs/studies/lidar_vicerg.py'. Did you mean .*lidar_vicreg.py"):
+    with pytest.raises(
+        ValueError,
+        match=r"no study 'configs/studies/lidar_vicerg.py'. Did you mean .*lidar_vicreg.py",
+    ):
         load_plan("configs/studies/lidar_vicerg.py", tmp_path)
     with pytest.raises(ValueError, match="no scale 'pocket'; it has desk and paper"):
         load_plan("configs/studies/lidar_vicreg.py:pocket", tmp_path)
@@ -97,14 +126,20 @@ def test_a_folder_that_holds_another_run_is_refused(good, tmp_path):
     folder = plan.folder / name
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    with pytest.raises(ValueError, match="holds a run that differs: batch_size is 7 there, 128 here"):
+    with pytest.raises(
+        ValueError, match="holds a run that differs: batch_size is 7 there, 128 here"
+    ):
         load_plan(str(good), tmp_path)
 
 
 def test_operations_are_those_of_the_network():
-    """A ResNet-50 at 224 pixels takes 4.1 billion multiply-adds forward, thrice that with the backward pass."""
+    """A ResNet-50 at 224 pixels takes 4.1 billion multiply-adds forward, thrice that with the
+    backward pass.
+    """
     run = runs(
-        "configs/imagenet/simclr.py", {"duration": "100 steps", "batch_size": 8, "optimizer.warmup": "0 steps"}, seeds=1
+        "configs/imagenet/simclr.py",
+        {"duration": "100 steps", "batch_size": 8, "optimizer.warmup": "0 steps"},
+        seeds=1,
     )[0]
     cost = costs_of({"a": config_of(run)})["a"]
     assert cost.steps == 100
@@ -119,8 +154,15 @@ def test_the_estimate_needs_no_images_and_traces_equal_structures_once(tmp_path,
 
     traced = []
     monkeypatch.setattr(estimate, "step_operations", lambda *given: traced.append(given) or 1e9)
-    found = runs("configs/mnist5k/sdiet.py", {"method.rows": "host"}, {"optimizer.learning_rate": 1.0}, seeds=2)
-    found += runs("configs/digits/simclr.py", {"devices": 1, "data.train_split": "train[:50%]"}, seeds=1)
+    found = runs(
+        "configs/mnist5k/sdiet.py",
+        {"method.rows": "host"},
+        {"optimizer.learning_rate": 1.0},
+        seeds=2,
+    )
+    found += runs(
+        "configs/digits/simclr.py", {"devices": 1, "data.train_split": "train[:50%]"}, seeds=1
+    )
     costs = costs_of({run.name: config_of(run) for run in found})
     assert len(traced) == 3
     assert next(iter(costs.values())).steps == 60 * 31
@@ -142,13 +184,20 @@ def test_what_is_left_follows_the_runs_that_have_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "step_operations", lambda *given: 1e9)
     plan = fabricated.write(tmp_path)
     works, costs = works_of(plan), costs_of(plan.configs)
-    # Ten runs took 60 seconds each, one diverged, one is missing (another recipe: as many times what was estimated).
+    # Ten runs took 60 seconds each, one diverged, one is missing (another recipe: as many times
+    # what was estimated).
     finished = [work for work in works if (work.folder / "outcome.json").exists()]
     for work in finished:
         judged = tuple(" ".join(words) for words in work.judgements)
-        outcome = Outcome(**json.loads((work.folder / "outcome.json").read_text()) | {"judgements": judged})
+        outcome = Outcome(
+            **json.loads((work.folder / "outcome.json").read_text()) | {"judgements": judged}
+        )
         (work.folder / "outcome.json").write_text(json.dumps(outcome._asdict()))
-    left = works[-1] if works[-1] not in finished else next(work for work in works if work not in finished)
+    left = (
+        works[-1]
+        if works[-1] not in finished
+        else next(work for work in works if work not in finished)
+    )
     simclr = costs[finished[0].name]
     expected = 60 * costs[left.name].seconds() / simclr.seconds()
     assert remaining(works, costs) == pytest.approx(expected)
@@ -157,7 +206,10 @@ def test_what_is_left_follows_the_runs_that_have_ended(tmp_path, monkeypatch):
         outcome = json.loads((work.folder / "outcome.json").read_text())
         outcome["seconds"]["eval.py"] = 7.0
         (work.folder / "outcome.json").write_text(json.dumps(outcome))
-    outcome = json.loads((finished[0].folder / "outcome.json").read_text()) | {"status": "trained", "judgements": []}
+    outcome = json.loads((finished[0].folder / "outcome.json").read_text()) | {
+        "status": "trained",
+        "judgements": [],
+    }
     (finished[0].folder / "outcome.json").write_text(json.dumps(outcome))
     assert remaining(works, costs) == pytest.approx(expected + 7 + 7)
     (finished[0].folder / "outcome.json").write_text(json.dumps(outcome | {"status": "diverged"}))
@@ -167,5 +219,7 @@ def test_what_is_left_follows_the_runs_that_have_ended(tmp_path, monkeypatch):
 
 
 def test_every_judgement_says_all_that_verdicts_are_compared_by():
-    study = Study(tuple(runs("configs/digits/diet.py", seeds=1)), (), judgements=(Judgement(lidar="masking"),))
+    study = Study(
+        tuple(runs("configs/digits/diet.py", seeds=1)), (), judgements=(Judgement(lidar="masking"),)
+    )
     check_study(study, "name")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.study import Published
+from sslx.evaluation.tables import markdown
 from sslx.studies.contents import make_tables
 from sslx.studies.evidence import gather, read_evidence, write_evidence
 from sslx.studies.results import write_results
-from sslx.studies.table import markdown
+from sslx.studies.study import Published
 from tests.studies import fabricated
 
 STORED = Path(__file__).with_name("fabricated.md")
@@ -29,7 +29,9 @@ def tables(plan):
 
 
 def rows(table):
-    return {tuple(cell.text for cell in row[:2]): [cell.text for cell in row[2:]] for row in table.rows}
+    return {
+        tuple(cell.text for cell in row[:2]): [cell.text for cell in row[2:]] for row in table.rows
+    }
 
 
 def test_the_tables_of_fabricated_runs_equal_the_stored_text(plan):
@@ -48,8 +50,8 @@ def test_numbers_that_can_be_calculated_by_hand(plan):
     header = tables(plan)["correlation"].header[2:]
     along = dict(zip(header, correlations, strict=True))
     assert along["learning_rate, Spearman"].startswith("+1.00 ")
-    # Ranks of accuracy 5 6 3 4 1 2 and of LiDAR 3 4 1 2 5 6: 1 - 6 * (4 + 4 + 4 + 4 + 16 + 16) / (6 * 35); of the 15
-    # pairs 7 are in order.
+    # Ranks of accuracy 5 6 3 4 1 2 and of LiDAR 3 4 1 2 5 6: 1 - 6 * (4 + 4 + 4 + 4 + 16 + 16) / (6
+    # * 35); of the 15 pairs 7 are in order.
     assert along["weight_decay, Spearman"].startswith("-0.37 ")
     assert along["weight_decay, tau-b"].startswith("-0.07 ")
 
@@ -63,7 +65,10 @@ def test_every_cell_knows_its_runs(plan):
 
 def test_what_diverged_and_what_is_missing_is_said(plan):
     for table in tables(plan).values():
-        assert "digits-simclr-learning_rate=1.0-seed=0 diverged: loss became non-finite in step 3" in table.notes
+        assert (
+            "digits-simclr-learning_rate=1.0-seed=0 diverged: loss became non-finite in step 3"
+            in table.notes
+        )
         assert "1 of 12 runs are missing." in table.notes
     found = rows(tables(plan)["accuracy"])
     assert found["digits", "simclr"][0].endswith("(10 of 11)")
@@ -72,14 +77,19 @@ def test_what_diverged_and_what_is_missing_is_said(plan):
 
 
 def test_published_numbers_stand_beside_ours_with_their_source(plan):
-    said = (Published("simclr", "digits", "99.9", "a paper"), Published("byol", "digits", "98.0", "another"))
+    said = (
+        Published("simclr", "digits", "99.9", "a paper"),
+        Published("byol", "digits", "98.0", "another"),
+    )
     table = make_tables(plan.study._replace(tables=("accuracy",), published=said), gather(plan))[0]
     found = rows(table)
     assert found["digits", "simclr"][-1] == "99.9 (a paper)"
     assert found["digits", "diet"][-1] == "not published here"
     assert found["digits", "byol"][0] == "not run"
     picks = (Published("lidar", "learning_rate", "65.0", "a paper"),)
-    table = make_tables(plan.study._replace(tables=("selection",), published=picks), gather(plan))[0]
+    table = make_tables(plan.study._replace(tables=("selection",), published=picks), gather(plan))[
+        0
+    ]
     assert "65.0" in rows(table)["a paper", "LiDAR"]
     assert "not published here" in rows(table)["a paper", "LiDAR"]
 
@@ -93,23 +103,33 @@ def test_picks_are_followed_to_other_data(plan):
     other = plan.study.judgements[0]._replace(name="far", probe_data="mnist5k")
     study = plan.study._replace(tables=("transfer",), judgements=(plan.study.judgements[0], other))
     evidence = gather(plan)
-    far = [r._replace(values={"linear": 0.5 + r.config["seed"] / 10 + (r.values["linear"] < 0.82)}) for r in at(plan)]
+    far = [
+        r._replace(values={"linear": 0.5 + r.config["seed"] / 10 + (r.values["linear"] < 0.82)})
+        for r in at(plan)
+    ]
     evidence.records["far"] = [
-        record._replace(values=record.values | {"linear": record.values["linear"] / 2}) for record in far
+        record._replace(values=record.values | {"linear": record.values["linear"] / 2})
+        for record in far
     ]
     found = rows(make_tables(study, evidence)[0])
-    # The oracle and LiDAR pick 0.95 and 0.96, which are 0.25 and 0.30 there; RankMe's picks are below 0.82.
+    # The oracle and LiDAR pick 0.95 and 0.96, which are 0.25 and 0.30 there; RankMe's picks are
+    # below 0.82.
     assert found["simclr", "oracle (labels)"] == ["95.5 +- 0.7", "27.5 +- 3.5"]
     assert found["simclr", "LiDAR representation"] == ["95.5 +- 0.7", "27.5 +- 3.5"]
     assert found["simclr", "RankMe representation"] == ["80.5 +- 0.7", "77.5 +- 3.5"]
 
 
 def test_settings_of_lidar_are_compared_by_one_probe(plan):
-    short = plan.study.judgements[0]._replace(name="few", lidar="100x2", delta=1e-2, metrics=("lidar",), probe=())
+    short = plan.study.judgements[0]._replace(
+        name="few", lidar="100x2", delta=1e-2, metrics=("lidar",), probe=()
+    )
     study = plan.study._replace(tables=("settings",), judgements=(plan.study.judgements[0], short))
     evidence = gather(plan)
     evidence.records["few"] = [
-        record._replace(values={"lidar/representation": -record.values["lidar/representation"]}, seconds={"views": 0.5})
+        record._replace(
+            values={"lidar/representation": -record.values["lidar/representation"]},
+            seconds={"views": 0.5},
+        )
         for record in evidence.final("main")
     ]
     main, few = ([cell.text for cell in row] for row in make_tables(study, evidence)[0].rows)
@@ -139,8 +159,12 @@ v R2 %                     99.90  not published"""
     evidence = gather(plan)
     facts = evidence.facts["digits-diet-seed=0"]
     evidence.facts.clear()
-    evidence.facts["a"] = facts._replace(row="free", status="done", output=tuple(printed.splitlines()))
-    evidence.facts["b"] = facts._replace(row="spectral", status="done", output=tuple(toy.splitlines()))
+    evidence.facts["a"] = facts._replace(
+        row="free", status="done", output=tuple(printed.splitlines())
+    )
+    evidence.facts["b"] = facts._replace(
+        row="spectral", status="done", output=tuple(toy.splitlines())
+    )
     evidence.facts["c"] = facts._replace(row="unit")
     table = make_tables(plan.study._replace(tables=("theory",)), evidence)[0]
     found = [tuple(cell.text for cell in row) for row in table.rows]
@@ -184,7 +208,9 @@ def test_without_labels_selection_works_and_says_why_columns_are_empty(tmp_path)
     plan = fabricated.write(tmp_path, labels=False)
     found = rows(tables(plan)["selection"])
     assert found["simclr", "LiDAR representation"][0] == "no labels"
-    row = next(row for row in tables(plan)["selection"].rows if row[1].text == "LiDAR representation")
+    row = next(
+        row for row in tables(plan)["selection"].rows if row[1].text == "LiDAR representation"
+    )
     assert row[2].runs[0] == "digits-simclr-learning_rate=0.01-weight_decay=0.05-seed=0"
     assert rows(tables(plan)["correlation"])["simclr", "LiDAR representation"][0] == "no labels"
 
@@ -196,9 +222,14 @@ def test_an_empty_study_has_tables_that_say_so(tmp_path):
         markdown(table)
 
 
-@pytest.mark.parametrize("folder", sorted(Path("results").glob("*")), ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", sorted(Path("results").glob("*")), ids=lambda folder: folder.name
+)
 def test_the_tables_in_results_are_those_of_its_records(folder):
     study = importlib.import_module(f"configs.studies.{folder.name}").get_study("desk")
-    found = {table.name: markdown(table) for table in make_tables(study, read_evidence(folder, study.judgements))}
+    found = {
+        table.name: markdown(table)
+        for table in make_tables(study, read_evidence(folder, study.judgements))
+    }
     assert found == {name: (folder / f"{name}.md").read_text() for name in study.tables}
     assert {run.name for run in study.runs} == set(json.loads((folder / "runs.json").read_text()))

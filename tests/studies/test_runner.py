@@ -1,4 +1,6 @@
-"""What is missing is run once, whatever is killed: with small programs in place of train.py and eval.py."""
+"""What is missing is run once, whatever is killed: with small programs in place of train.py and
+eval.py.
+"""
 
 import json
 import os
@@ -13,7 +15,8 @@ import pytest
 
 from sslx.studies.runner import Outcome, Work, in_turn, is_finished, read_outcome, run_missing
 
-# Counts to five in a file, a step at a time, and goes on where it was; ends with its parent, as the commands do.
+# Counts to five in a file, a step at a time, and goes on where it was; ends with its parent, as the
+# commands do.
 TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -52,7 +55,10 @@ def works(root: Path) -> list[Work]:
 
 
 def do(root: Path, *found: Work) -> dict[str, Outcome]:
-    return {work.name: outcome for work, outcome in run_missing(list(found), root / "claims", lambda text: None)}
+    return {
+        work.name: outcome
+        for work, outcome in run_missing(list(found), root / "claims", lambda text: None)
+    }
 
 
 def test_a_run_is_trained_and_judged_and_never_again(tmp_path):
@@ -73,7 +79,9 @@ def test_a_run_is_trained_and_judged_and_never_again(tmp_path):
 
 
 def test_a_run_that_diverges_says_why_and_is_not_tried_again(tmp_path):
-    text = "import sys; print('error: loss became non-finite in step 3. Lower the rate.'); sys.exit(3)"
+    text = (
+        "import sys; print('error: loss became non-finite in step 3. Lower the rate.'); sys.exit(3)"
+    )
     one = work(tmp_path, "a", text)
     outcome = do(tmp_path, one, work(tmp_path, "b"))["a"]
     assert (outcome.status, outcome.reason) == ("diverged", "loss became non-finite in step 3")
@@ -82,7 +90,10 @@ def test_a_run_that_diverges_says_why_and_is_not_tried_again(tmp_path):
 
 
 def test_a_run_that_fails_says_why_and_is_tried_once_in_each_call(tmp_path):
-    text = "import sys, pathlib; pathlib.Path(sys.argv[1], 'tries').open('a').write('x'); sys.exit('error: no disk')"
+    text = (
+        "import sys, pathlib; pathlib.Path(sys.argv[1], 'tries').open('a').write('x'); "
+        "sys.exit('error: no disk')"
+    )
     one = work(tmp_path, "a", text)
     for number in (1, 2):
         assert do(tmp_path, one)["a"][:2] == ("failed", "no disk")
@@ -103,7 +114,9 @@ def test_an_interrupted_run_gives_its_claim_back(tmp_path):
 
 def shard(root: Path, number: int) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", SHARD, str(root), str(number)], stdout=pipe, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", SHARD, str(root), str(number)], stdout=pipe, text=True
+    )
 
 
 def test_two_shards_at_once_do_each_run_once(tmp_path):
@@ -144,11 +157,16 @@ def test_a_run_that_is_killed_while_it_is_judged_is_not_trained_again(tmp_path):
 
 
 def test_a_run_that_another_process_has_taken_over_is_left_to_it(tmp_path):
-    text = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).joinpath('on').touch(); time.sleep(60)"
+    text = (
+        "import pathlib, sys, time; pathlib.Path(sys.argv[1]).joinpath('on').touch(); "
+        "time.sleep(60)"
+    )
     one = work(tmp_path, "a", text)
 
     def take_over(_):
-        (tmp_path / "claims" / "a.2").write_text("")  # as another machine would after ten minutes of silence
+        (tmp_path / "claims" / "a.2").write_text(
+            ""
+        )  # as another machine would after ten minutes of silence
 
     (outcome,) = (outcome for _, outcome in run_missing([one], tmp_path / "claims", take_over))
     assert "another process has taken the run over" in outcome.reason
@@ -167,9 +185,15 @@ def test_the_status_tells_what_each_run_is_doing(tmp_path):
     done, failed, waiting = (work(tmp_path, name) for name in ("done", "failed", "waiting"))
     do(tmp_path, done, failed._replace(train=("-c", "raise SystemExit('error: x')")))
     lines = status([done, failed, waiting], tmp_path / "claims", 90.0).splitlines()
-    assert [line.split()[:2] for line in lines[:3]] == [["done", "done"], ["failed", "failed"], ["waiting", "waiting"]]
+    assert [line.split()[:2] for line in lines[:3]] == [
+        ["done", "done"],
+        ["failed", "failed"],
+        ["waiting", "waiting"],
+    ]
     assert lines[3] == "1 of 3 runs are finished, 0 at work; about 1:30 to go once it is started"
-    (tmp_path / "claims" / "waiting.1").write_text(json.dumps({"host": "box 1 2", "pids": {"77": "1"}}))
+    (tmp_path / "claims" / "waiting.1").write_text(
+        json.dumps({"host": "box 1 2", "pids": {"77": "1"}})
+    )
     line = status([waiting], tmp_path / "claims", 90.0).splitlines()[0]
     assert line == "training 0/?  waiting  on box, process 77"
 

@@ -21,7 +21,9 @@ from theory.vmf import make_world
 def tiny(**changes):
     """A world with more overlap than the published ones, which is learnt in seconds."""
     config = get_config()
-    config.update({"dim": 3, "classes": 50, "instances": 100, "kappa": 5.0, "batch_size": 512} | changes)
+    config.update(
+        {"dim": 3, "classes": 50, "instances": 100, "kappa": 5.0, "batch_size": 512} | changes
+    )
     return config
 
 
@@ -49,7 +51,9 @@ def test_the_regression_is_scikit_learns():
     for intercept in (True, False):
         model = LinearRegression(fit_intercept=intercept).fit(inputs[:100], targets[:100])
         r2, solution = simulation.regress(inputs, targets, intercept=intercept)
-        assert r2 == pytest.approx(100 * r2_score(targets[100:], model.predict(inputs[100:])), rel=1e-10)
+        assert r2 == pytest.approx(
+            100 * r2_score(targets[100:], model.predict(inputs[100:])), rel=1e-10
+        )
         np.testing.assert_allclose(solution, model.coef_.T, rtol=1e-9)
 
 
@@ -62,10 +66,14 @@ def test_batchnorm_uses_the_batch_in_training_and_running_averages_in_scoring():
     first = np.asarray(images @ params["hidden"][0]["weight"])
     np.testing.assert_allclose(updated[0][0], 0.1 * first.mean(axis=0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(updated[0][1], 0.9 + 0.1 * first.var(axis=0, ddof=1), rtol=1e-4)
-    np.testing.assert_allclose(in_training(stats, 7 * images)[0], trained, atol=1e-2)  # the batch's own scale is gone
+    np.testing.assert_allclose(
+        in_training(stats, 7 * images)[0], trained, atol=1e-2
+    )  # the batch's own scale is gone
     for _ in range(100):
         _, stats = in_training(stats, images)
-    np.testing.assert_allclose(in_scoring(stats, images)[0], trained, atol=0.1)  # a variance over 63, not 64
+    np.testing.assert_allclose(
+        in_scoring(stats, images)[0], trained, atol=0.1
+    )  # a variance over 63, not 64
     assert float(jnp.abs(in_scoring(stats, 7 * images)[0] - trained).max()) > 1
 
 
@@ -73,7 +81,10 @@ def test_batchnorm_uses_the_batch_in_training_and_running_averages_in_scoring():
 @pytest.mark.parametrize("rows", ["free", "unit"])
 def test_training_identifies_the_latents(rows, world, latents):
     config = tiny(rows=rows, steps=500, report_every=500, learning_rate=3e-3)
-    before, after = (simulation.score(config, world, state, latents) for state, _ in simulation.train(config, world))
+    before, after = (
+        simulation.score(config, world, state, latents)
+        for state, _ in simulation.train(config, world)
+    )
     assert after["z R2 %"] > 85 > 65 > before["z R2 %"]
     assert after["v R2 %"] > 70 > 5 > before["v R2 %"]
     if rows == "unit":
@@ -83,8 +94,12 @@ def test_training_identifies_the_latents(rows, world, latents):
 
 def test_a_perfect_encoder_scores_100_and_is_a_rotation(monkeypatch, world, latents):
     config = tiny(rows="unit")
-    turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0], jnp.float32)
-    monkeypatch.setattr(simulation, "encode", lambda params, stats, images, train: (5 * images @ turn, stats))
+    turn = jnp.asarray(
+        np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0], jnp.float32
+    )
+    monkeypatch.setattr(
+        simulation, "encode", lambda params, stats, images, train: (5 * images @ turn, stats)
+    )
     monkeypatch.setattr(simulation, "generate", lambda layers, latents: latents)
     rows = 4 * world.classes[jnp.arange(100) % 50] @ turn
     state = simulation.State(jnp.zeros(()), {"head": rows}, None, None)
@@ -99,14 +114,19 @@ def test_training_reports_on_time(world, monkeypatch):
         return state._replace(step=state.step + 1), state.step.astype(float)
 
     monkeypatch.setattr(simulation, "train_step", count)
-    seen = [(int(state.step), loss) for state, loss in simulation.train(tiny(steps=7, report_every=3), world)]
+    seen = [
+        (int(state.step), loss)
+        for state, loss in simulation.train(tiny(steps=7, report_every=3), world)
+    ]
     assert seen[1:] == [(3, 1.0), (6, 4.0), (7, 6.0)]
     assert seen[0][0] == 0
 
 
 def test_a_loss_that_is_not_finite_says_what_to_lower(world, monkeypatch):
     monkeypatch.setattr(simulation, "train_step", lambda config, world, state, _: (state, jnp.nan))
-    with pytest.raises(ValueError, match=r"The loss is nan within .* steps\. Lower --config\.learning_rate"):
+    with pytest.raises(
+        ValueError, match=r"The loss is nan within .* steps\. Lower --config\.learning_rate"
+    ):
         list(simulation.train(tiny(), world))
 
 
@@ -125,7 +145,9 @@ def test_published_scores_are_found_by_setting():
 
 def main(config, monkeypatch) -> int:
     """The command in this process."""
-    monkeypatch.setattr(simulation.command, "read_config", lambda flag, example: (config, Path(example)))
+    monkeypatch.setattr(
+        simulation.command, "read_config", lambda flag, example: (config, Path(example))
+    )
     monkeypatch.setattr(simulation.command, "cache_compilations", lambda: None)
     return simulation.main(None)
 
@@ -136,7 +158,11 @@ def test_supervised_training_ends_with_a_comparison(monkeypatch, capsys):
     monkeypatch.setattr(simulation, "published", lambda config: {"z R2 %": 99.8})
     assert main(config, monkeypatch) == 0
     output = capsys.readouterr().out
-    assert re.search(r"^step 10/20  loss \d\.\d+  z R2 % -?\d+\.\d+  \d+ ms/step  0 min left$", output, re.MULTILINE)
+    assert re.search(
+        r"^step 10/20  loss \d\.\d+  z R2 % -?\d+\.\d+  \d+ ms/step  0 min left$",
+        output,
+        re.MULTILINE,
+    )
     assert "after 20 steps, 1 seed      here  published (5 seeds, 50000 steps)" in output
     assert re.search(r"^z R2 % +-?\d+\.\d+  99\.8$", output, re.MULTILINE)
     assert "v R2" not in output
@@ -160,12 +186,24 @@ def test_ctrl_c_prints_the_scores_so_far(monkeypatch, capsys):
     [
         ({"dim": 1}, r"config\.dim is 1; it takes 2 or more, for example --config\.dim=5"),
         ({"classes": 1}, r"config\.classes is 1; it takes 2 or more"),
-        ({"instances": 50}, r"config\.instances is 50; it takes at least one for each of the 100 classes.*=1000"),
+        (
+            {"instances": 50},
+            r"config\.instances is 50; it takes at least one for each of the 100 classes.*=1000",
+        ),
         ({"instances": 13, "classes": 5}, r"config\.instances is 13; .* and 14 for the regression"),
-        ({"kappa": 0.0}, r"config\.kappa is 0\.0; it takes a number above 0, for example --config\.kappa=10"),
+        (
+            {"kappa": 0.0},
+            r"config\.kappa is 0\.0; it takes a number above 0, for example --config\.kappa=10",
+        ),
         ({"kappa": float("nan")}, r"config\.kappa is nan"),
-        ({"rows": "fixed"}, r"config\.rows is 'fixed'; it takes free or unit, for example --config\.rows=free"),
-        ({"conditional": "cauchy"}, r"config\.conditional is 'cauchy'; it takes vmf, laplace or normal"),
+        (
+            {"rows": "fixed"},
+            r"config\.rows is 'fixed'; it takes free or unit, for example --config\.rows=free",
+        ),
+        (
+            {"conditional": "cauchy"},
+            r"config\.conditional is 'cauchy'; it takes vmf, laplace or normal",
+        ),
         ({"steps": -1}, r"config\.steps is -1; it takes 0 or more"),
         ({"batch_size": 1}, r"config\.batch_size is 1; it takes 2 or more"),
         ({"learning_rate": 0.0}, r"config\.learning_rate is 0\.0; it takes a number above 0"),
@@ -180,7 +218,12 @@ def test_a_setting_that_cannot_be_simulated_is_refused(change, message):
 
 
 def test_a_mistake_gets_one_line_and_exit_code_2(tmp_path):
-    words = ("-m", "theory.identifiability", "--config=configs/theory/vmf.py", "--config.rows=fixed")
+    words = (
+        "-m",
+        "theory.identifiability",
+        "--config=configs/theory/vmf.py",
+        "--config.rows=fixed",
+    )
     output = commands.run(tmp_path, *words, expect=2)
     assert output.startswith("error: config.rows is 'fixed'; it takes free or unit")
     assert output.count("\n") == 1

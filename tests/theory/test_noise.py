@@ -13,7 +13,9 @@ SEEDS = np.arange(1, 6)
 
 
 def test_without_smoothing_the_quiet_feature_wins_unless_features_are_normalised():
-    plain, unit = (np.asarray(noise.quiet_to_noisy(SEEDS, 0.0, normalise)) for normalise in (False, True))
+    plain, unit = (
+        np.asarray(noise.quiet_to_noisy(SEEDS, 0.0, normalise)) for normalise in (False, True)
+    )
     assert plain.shape == (5,)
     assert plain.min() > 4
     assert unit.max() < 2.5
@@ -24,7 +26,9 @@ def test_the_command_shows_that_smoothing_reverses_it(capsys, monkeypatch):
     noise.main()
     rows = {
         smoothing: [float(number) for number in numbers]
-        for smoothing, *numbers in re.findall(r"smoothing (\S+) +(\S+) - (\S+) +(\S+) - (\S+)", capsys.readouterr().out)
+        for smoothing, *numbers in re.findall(
+            r"smoothing (\S+) +(\S+) - (\S+) +(\S+) - (\S+)", capsys.readouterr().out
+        )
     }
     assert list(rows) == ["0.0", "0.8"]
     plain_low, _, _, unit_high = rows["0.0"]

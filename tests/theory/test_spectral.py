@@ -21,13 +21,21 @@ def views_of(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 def test_the_losses_are_their_definitions():
     rng = np.random.default_rng(0)
-    views, encoder, head = views_of((6, 3, 5)), rng.standard_normal((5, 2)), rng.standard_normal((6, 2))
+    views, encoder, head = (
+        views_of((6, 3, 5)),
+        rng.standard_normal((5, 2)),
+        rng.standard_normal((6, 2)),
+    )
     features = views.reshape(18, 5) @ encoder
     one_hot = np.repeat(np.eye(6), 3, axis=0)
-    assert spectral.diet_mse(views, encoder, head) == pytest.approx(np.sum((features @ head.T - one_hot) ** 2) / 18)
+    assert spectral.diet_mse(views, encoder, head) == pytest.approx(
+        np.sum((features @ head.T - one_hot) ** 2) / 18
+    )
     dots = features @ features.T
     alike = one_hot @ one_hot.T == 1
-    assert spectral.contrastive(views, encoder) == pytest.approx(-2 * dots[alike].mean() + (dots**2).mean())
+    assert spectral.contrastive(views, encoder) == pytest.approx(
+        -2 * dots[alike].mean() + (dots**2).mean()
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -44,7 +52,9 @@ def test_the_minima_are_what_the_eigenvalues_say(shape):
     kept = spectral.eigenvalues(views)[:d]
     encoder, head = spectral.diet_optimum(views, d)
     assert np.abs(head.T @ head - np.eye(d)).max() < 1e-12
-    assert spectral.diet_mse(views, encoder, head) == pytest.approx(1 - kept.sum() / shape[0], rel=1e-12)
+    assert spectral.diet_mse(views, encoder, head) == pytest.approx(
+        1 - kept.sum() / shape[0], rel=1e-12
+    )
     theirs = spectral.contrastive_optimum(views, d)
     assert spectral.contrastive(views, theirs) == pytest.approx(-np.sum(kept**2), rel=1e-12)
     mix = np.random.default_rng(1).standard_normal((d, d))
@@ -69,7 +79,10 @@ def test_the_optima_are_stationary_and_no_perturbation_is_better(shape):
         assert max(np.abs(gradient).max() for gradient in gradients) < 1e-12
         least = loss(*weights)
         for size in np.repeat([1e-6, 1e-3, 0.1, 1.0], 20):
-            assert loss(*(part + size * rng.standard_normal(part.shape) for part in weights)) >= least - 1e-14
+            assert (
+                loss(*(part + size * rng.standard_normal(part.shape) for part in weights))
+                >= least - 1e-14
+            )
 
 
 def test_descent_from_anywhere_ends_at_the_closed_form():
@@ -77,7 +90,9 @@ def test_descent_from_anywhere_ends_at_the_closed_form():
     for loss, weights in optima(views_of((20, 3, 6)), 2):
         with jax.enable_x64(True):
             flat, unravel = ravel_pytree(weights)
-            slope = jax.jit(jax.value_and_grad(lambda w, loss=loss, unravel=unravel: loss(*unravel(w))))
+            slope = jax.jit(
+                jax.value_and_grad(lambda w, loss=loss, unravel=unravel: loss(*unravel(w)))
+            )
             for _ in range(5):
                 end = scipy.optimize.minimize(
                     lambda w, slope=slope: jax.device_get(slope(w)),
@@ -107,11 +122,14 @@ def test_the_eigenvalues_are_those_of_linear_discriminant_analysis():
     np.testing.assert_allclose(t / (1 - t), ratio, rtol=1e-10)
 
 
-@pytest.mark.parametrize(("shape", "d"), [((9, 2, 5), 0), ((9, 2, 5), 6), ((3, 2, 5), 4), ((2, 2, 5), 1)])
+@pytest.mark.parametrize(
+    ("shape", "d"), [((9, 2, 5), 0), ((9, 2, 5), 6), ((3, 2, 5), 4), ((2, 2, 5), 1)]
+)
 def test_a_rank_without_a_unique_optimum_is_refused(shape, d):
     for optimum in (spectral.diet_optimum, spectral.contrastive_optimum):
         with pytest.raises(
-            ValueError, match=rf"d = {d} features .* it takes 1 <= d <= {min(shape[0], 5)} and p <= n m"
+            ValueError,
+            match=rf"d = {d} features .* it takes 1 <= d <= {min(shape[0], 5)} and p <= n m",
         ):
             optimum(views_of(shape), d)
 
@@ -119,6 +137,15 @@ def test_a_rank_without_a_unique_optimum_is_refused(shape, d):
 def test_the_command_prints_the_errors_and_the_eigenvalues(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["spectral"])
     spectral.main()
-    lines = {line[2:42].strip(): line[42:].split() for line in capsys.readouterr().out.splitlines() if line[:2] == "  "}
+    lines = {
+        line[2:42].strip(): line[42:].split()
+        for line in capsys.readouterr().out.splitlines()
+        if line[:2] == "  "
+    }
     assert float(lines["Gram matrices, isometric head"][0]) <= 1e-12
-    assert np.abs(np.array(lines["observed"], float) - np.array(lines["(b + s / m) / (b + s)"], float)).max() < 0.006
+    assert (
+        np.abs(
+            np.array(lines["observed"], float) - np.array(lines["(b + s / m) / (b + s)"], float)
+        ).max()
+        < 0.006
+    )

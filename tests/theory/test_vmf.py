@@ -32,13 +32,17 @@ def test_the_mean_and_the_spread_are_those_of_the_distribution(d, kappa):
     # Around the direction all tangents are alike: no mean, and a round covariance.
     tangents = draws - np.outer(cosines, direction)
     assert np.linalg.norm(tangents.mean(axis=0)) < 5 / np.sqrt(len(draws))
-    spread = np.linalg.eigvalsh(tangents.T @ tangents / len(draws))[1:]  # without the direction itself
+    spread = np.linalg.eigvalsh(tangents.T @ tangents / len(draws))[
+        1:
+    ]  # without the direction itself
     assert spread == pytest.approx(np.full(d - 1, (1 - np.mean(cosines**2)) / (d - 1)), rel=0.12)
 
 
 def test_the_cosine_follows_its_law_in_three_dimensions():
     draws, direction = sample(3, 4.0)
-    law = scipy.stats.ks_1samp(draws @ direction, lambda w: (np.exp(4 * w) - np.exp(-4)) / (np.exp(4) - np.exp(-4)))
+    law = scipy.stats.ks_1samp(
+        draws @ direction, lambda w: (np.exp(4 * w) - np.exp(-4)) / (np.exp(4) - np.exp(-4))
+    )
     assert law.pvalue > 0.01
 
 
@@ -61,7 +65,9 @@ def test_the_generator_is_injective_and_nearly_orthogonal_in_each_layer(world):
     np.testing.assert_allclose(undone, latents, atol=1e-5)
 
 
-@pytest.mark.parametrize(("conditional", "cosine"), [("vmf", 0.78), ("laplace", 0.33), ("normal", 0.44)])
+@pytest.mark.parametrize(
+    ("conditional", "cosine"), [("vmf", 0.78), ("laplace", 0.33), ("normal", 0.44)]
+)
 def test_a_latent_lies_near_the_class_of_its_instance(conditional, cosine, world):
     config = get_config()
     config.conditional, config.instances = conditional, 120

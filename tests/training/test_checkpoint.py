@@ -18,9 +18,17 @@ def mesh_of(count: int) -> Mesh:
 
 def state_of(step: int, devices: int = 2) -> State:
     generator = np.random.default_rng(step)
-    params = {"w": generator.normal(size=(300, 7)).astype(np.float32), "half": jnp.ones(5, jnp.bfloat16) * step}
-    optimizer = ({"count": np.int32(step).reshape(())}, {"m": generator.normal(size=100).astype(np.float32)})
-    state = State(np.asarray(step, np.int32), params, {"stats": {}, "queue": np.arange(step)}, optimizer)
+    params = {
+        "w": generator.normal(size=(300, 7)).astype(np.float32),
+        "half": jnp.ones(5, jnp.bfloat16) * step,
+    }
+    optimizer = (
+        {"count": np.int32(step).reshape(())},
+        {"m": generator.normal(size=100).astype(np.float32)},
+    )
+    state = State(
+        np.asarray(step, np.int32), params, {"stats": {}, "queue": np.arange(step)}, optimizer
+    )
     return parallel.replicate(jax.tree.map(jnp.asarray, state), mesh_of(devices))
 
 
@@ -43,7 +51,9 @@ def like(devices: int = 2) -> State:
 
 def abstract(devices: int):
     state = like()
-    return parallel.replicated_like({"params": state.params, "extra": state.extra}, mesh_of(devices))
+    return parallel.replicated_like(
+        {"params": state.params, "extra": state.extra}, mesh_of(devices)
+    )
 
 
 def expected(step: int) -> State:
@@ -61,7 +71,8 @@ def test_the_newest_is_restored_bitwise_on_any_number_of_devices(saved, devices)
 
 def data_files(folder):
     return sorted(
-        (path for path in folder.rglob("*") if path.is_file() and "/d/" in str(path)), key=lambda p: p.stat().st_size
+        (path for path in folder.rglob("*") if path.is_file() and "/d/" in str(path)),
+        key=lambda p: p.stat().st_size,
     )
 
 
@@ -101,7 +112,9 @@ def test_when_no_checkpoint_can_be_read_nothing_is_set_aside_and_nothing_overwri
     """As after a change of the code: the run must not start afresh over a good one."""
     checkpoints = Checkpoints(saved)
     changed = like()._replace(optimizer={"another": jnp.zeros(3)})
-    with pytest.raises(ValueError, match=r"None of the 3 checkpoints .* can be read; of step 15.*--run"):
+    with pytest.raises(
+        ValueError, match=r"None of the 3 checkpoints .* can be read; of step 15.*--run"
+    ):
         checkpoints.restore_latest(changed)
     assert checkpoints.steps() == [5, 10, 15]
     assert_same(checkpoints.restore_latest(like()), expected(15))
@@ -110,7 +123,9 @@ def test_when_no_checkpoint_can_be_read_nothing_is_set_aside_and_nothing_overwri
 
 def test_a_best_that_is_not_monitored_is_refused(tmp_path):
     checkpoints = Checkpoints(tmp_path / "c", keep="latest+best", best="lidr")
-    with pytest.raises(ValueError, match=r"config\.checkpoint\.best is 'lidr'; monitored are: lidar, knn"):
+    with pytest.raises(
+        ValueError, match=r"config\.checkpoint\.best is 'lidr'; monitored are: lidar, knn"
+    ):
         checkpoints.save(1, like(), {"lidar": 1.0, "knn": 0.5})
     checkpoints.close()
 
@@ -136,7 +151,10 @@ def test_latest_and_best_are_kept(tmp_path):
 
 def test_the_saved_state_is_the_one_given_although_its_buffers_are_reused(tmp_path):
     """The training step donates the state as soon as `save` returns."""
-    advance = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + jnp.ones((), leaf.dtype), state), donate_argnums=0)
+    advance = jax.jit(
+        lambda state: jax.tree.map(lambda leaf: leaf + jnp.ones((), leaf.dtype), state),
+        donate_argnums=0,
+    )
     checkpoints, state = Checkpoints(tmp_path / "c"), like()
     wanted = {}
     for step in range(6):

@@ -1,4 +1,6 @@
-"""Batches are the same however they are made: on the device, from a mapped file, decoded by threads or processes."""
+"""Batches are the same however they are made: on the device, from a mapped file, decoded by threads
+or processes.
+"""
 
 import socket
 import subprocess
@@ -8,14 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import common
+from configs import base
 from sslx.data import sources
 from sslx.data.order import order
 from sslx.training import parallel
 from sslx.training.input import Input
 
 BATCH = 12
-WAYS = {"resident": (1.0, 1.0, 0), "mapped": (0.0, 1.0, 0), "threads": (0.0, 0.0, 0), "processes": (0.0, 0.0, 2)}
+WAYS = {
+    "resident": (1.0, 1.0, 0),
+    "mapped": (0.0, 1.0, 0),
+    "threads": (0.0, 0.0, 0),
+    "processes": (0.0, 0.0, 2),
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +40,10 @@ def folder(tmp_path_factory):
 
 
 def data_config(folder, decoded_gib: float):
-    config = common.get_config().data
-    config.update(name=f"folder:{folder}", dir=str(folder / "data"), image_size=16, on_corrupt="skip")
+    config = base.get_config().data
+    config.update(
+        name=f"folder:{folder}", dir=str(folder / "data"), image_size=16, on_corrupt="skip"
+    )
     config.decoded_gib = decoded_gib
     return config
 
@@ -57,7 +66,9 @@ def test_every_way_gives_the_images_of_the_order_from_any_step(folder, way, capf
     expected = sources.load(data_config(folder, 1.0)).train
     batches = open_input(folder, way)
     assert batches.resident == (way == "resident")
-    for start in (6,) if way == "processes" else (6, 1):  # in the middle of the second epoch, and back
+    for start in (
+        (6,) if way == "processes" else (6, 1)
+    ):  # in the middle of the second epoch, and back
         for step in range(start, start + 5):
             images, index = images_of(batches.batch(step))
             np.testing.assert_array_equal(index, order(5, step, num_images=50, batch_size=BATCH))
@@ -86,7 +97,9 @@ def test_a_file_that_changed_under_a_run_stops_it_with_its_name(folder, tmp_path
     images = sources.load(config).train.images
     (tmp_path / "2.png").write_bytes(b"other")
     assert (images[:2][:, 0, 0, 0] == [0, 1]).all()
-    with pytest.raises(ValueError, match=r"2\.png could be read when the data was checked, and now it cannot"):
+    with pytest.raises(
+        ValueError, match=r"2\.png could be read when the data was checked, and now it cannot"
+    ):
         images[:]
 
 
@@ -138,8 +151,13 @@ def test_two_processes_read_disjoint_halves_of_the_one_process_batch(folder):
     for step in range(2, 5):
         images, rows = images_of(alone.batch(step))
         for name in ("mapped", "threads"):
-            halves = [np.load(folder / f"{name}-{step}-{index}.npz", allow_pickle=False) for index in range(2)]
+            halves = [
+                np.load(folder / f"{name}-{step}-{index}.npz", allow_pickle=False)
+                for index in range(2)
+            ]
             assert not set(halves[0]["rows"]) & set(halves[1]["rows"])
             np.testing.assert_array_equal(np.concatenate([half["rows"] for half in halves]), rows)
-            np.testing.assert_array_equal(np.concatenate([half["images"] for half in halves]), images)
+            np.testing.assert_array_equal(
+                np.concatenate([half["images"] for half in halves]), images
+            )
     alone.close()

@@ -50,5 +50,7 @@ def test_averages_cover_the_steps_since_the_last_ones():
 def test_the_console_line():
     values = {"loss": 7.5, "nats_above_floor": 0.25, "images_per_second": 64.0, "input_wait": 0.031}
     line = progress_line(5, 100, values, batch_size=128)
-    assert line == "step   5/100  loss 7.5000 (0.250 nats above floor)  64 images/s  eta 3:10  input wait 3%"
+    assert line == (
+        "step   5/100  loss 7.5000 (0.250 nats above floor)  64 images/s  eta 3:10  input wait 3%"
+    )
     assert clock(3661) == "1:01:01"

@@ -5,10 +5,10 @@ import optax
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from configs import common
+from configs import base
+from sslx.methods.instance_head.rows import row_adamw
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.optim import decays, describe_decay, labels, make_optimizer, parameter_groups
-from sslx.training.rows import row_adamw
 from sslx.training.schedules import Durations, learning_rate
 from sslx.training.state import State
 
@@ -17,7 +17,7 @@ DURATIONS = Durations("12 steps", steps_per_epoch=2, batch_size=8)
 
 @pytest.fixture
 def config():
-    config = common.get_config().optimizer
+    config = base.get_config().optimizer
     config.update(learning_rate=0.1, warmup="4 steps")
     return config
 
@@ -45,14 +45,18 @@ def tree():
         "last": (2, 5),
     }
     return jax.tree.map(
-        lambda shape: jnp.asarray(generator.normal(size=shape), float), shapes, is_leaf=lambda x: isinstance(x, tuple)
+        lambda shape: jnp.asarray(generator.normal(size=shape), float),
+        shapes,
+        is_leaf=lambda x: isinstance(x, tuple),
     )
 
 
 def gradients_of(params, steps, seed=1):
     generator = np.random.default_rng(seed)
     return [
-        jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype), params)
+        jax.tree.map(
+            lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype), params
+        )
         for _ in range(steps)
     ]
 
@@ -67,18 +71,23 @@ def count_of(state, group):
 def test_adamw_with_a_rate_and_a_decay_per_step_equals_torch(config):
     vectors, names = golden("adamw_a"), ("w", "b", "last")
     config.decay_min_ndim = 2
-    config.groups.last = common.group("^last$", frozen="2 steps")
+    config.groups.last = base.group("^last$", frozen="2 steps")
     with jax.enable_x64(True):
         rates, decay = jnp.array([0.01, 0.02, 0.005, 0.01]), jnp.array([0.04, 0.1, 0.2, 0.4])
-        optimizer = make_optimizer(config, DURATIONS, rate=lambda step: rates[step], decay=lambda step: decay[step])
+        optimizer = make_optimizer(
+            config, DURATIONS, rate=lambda step: rates[step], decay=lambda step: decay[step]
+        )
         params = {name: jnp.asarray(vectors[f"in.param.{name}"], float) for name in names}
         gradients = [
-            {name: jnp.asarray(vectors[f"in.grads.{name}"][step], float) for name in names} for step in range(4)
+            {name: jnp.asarray(vectors[f"in.grads.{name}"][step], float) for name in names}
+            for step in range(4)
         ]
         course, state = run(optimizer, params, gradients)
         for name in names:
             values = np.stack([after[name] for after in course])
-            np.testing.assert_allclose(values, vectors[f"torch.f64.param.{name}"], rtol=1e-9, atol=1e-14)
+            np.testing.assert_allclose(
+                values, vectors[f"torch.f64.param.{name}"], rtol=1e-9, atol=1e-14
+            )
         assert (count_of(state, "rest").count, count_of(state, "last").count) == (4, 2)
 
 
@@ -97,7 +106,9 @@ def test_sgd_with_coupled_decay_equals_torch(config):
 def test_sgd_with_nesterov_looks_ahead_as_torch_does(config):
     config.update(name="sgd", weight_decay=0.0, nesterov=True)
     course, _ = run(
-        make_optimizer(config, DURATIONS, rate=lambda _: 1.0), {"w": jnp.zeros(1)}, [{"w": jnp.ones(1)}] * 2
+        make_optimizer(config, DURATIONS, rate=lambda _: 1.0),
+        {"w": jnp.zeros(1)},
+        [{"w": jnp.ones(1)}] * 2,
     )
     # buffers 1 and 1.9; steps 1 + 0.9 * 1 and 1 + 0.9 * 1.9
     np.testing.assert_allclose([after["w"][0] for after in course], [-1.9, -1.9 - 2.71], rtol=1e-6)
@@ -123,10 +134,16 @@ def test_clipping_bounds_the_gradient_not_the_decay(config):
 
 
 def test_decay_is_chosen_by_path_and_by_axes(config):
-    params = {"encoder": {"conv": np.zeros((3, 3)), "bn": {"scale": np.zeros(3)}}, "head": np.zeros((5, 3))}
+    params = {
+        "encoder": {"conv": np.zeros((3, 3)), "bn": {"scale": np.zeros(3)}},
+        "head": np.zeros((5, 3)),
+    }
     assert all(jax.tree.leaves(decays(params, config)))
     config.decay_min_ndim, config.no_decay = 2, "^head"
-    assert decays(params, config) == {"encoder": {"conv": True, "bn": {"scale": False}}, "head": False}
+    assert decays(params, config) == {
+        "encoder": {"conv": True, "bn": {"scale": False}},
+        "head": False,
+    }
     text = "\n".join(describe_decay(params, config))
     assert "weight decay 0.05 on 9" in text
     assert "encoder/bn/scale, head" in text
@@ -142,10 +159,15 @@ def test_without_groups_it_is_optax_with_optaxs_state(config, name):
     if name == "adamw":
         plain = optax.adamw(rate, weight_decay=0.05, mask=mask)
     else:
-        plain = optax.chain(optax.add_decayed_weights(0.05, mask), optax.sgd(rate, momentum=0.9, nesterov=False))
+        plain = optax.chain(
+            optax.add_decayed_weights(0.05, mask), optax.sgd(rate, momentum=0.9, nesterov=False)
+        )
     plain, own = optax.chain(plain), make_optimizer(config, DURATIONS)
     gradients = gradients_of(params, 6)
-    (expected, state), (course, own_state) = run(plain, params, gradients), run(own, params, gradients)
+    (expected, state), (course, own_state) = (
+        run(plain, params, gradients),
+        run(own, params, gradients),
+    )
     assert jax.tree.structure(own_state) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, course, expected)
     jax.tree.map(np.testing.assert_array_equal, own_state, state)
@@ -153,30 +175,42 @@ def test_without_groups_it_is_optax_with_optaxs_state(config, name):
 
 def test_a_group_has_its_own_rate_and_the_first_match_wins(config):
     config.update(name="sgd", momentum=0.0, weight_decay=0.0)
-    config.groups.predictor = common.group("^predictor/", constant=True, rate=0.5)
-    config.groups.biases = common.group("(bias|scale)$", rate=0.25)
+    config.groups.predictor = base.group("^predictor/", constant=True, rate=0.5)
+    config.groups.biases = base.group("(bias|scale)$", rate=0.25)
     params, rate = tree(), learning_rate(config, DURATIONS)
     found = labels(params, parameter_groups(config))
     assert found["predictor"] == {"kernel": "predictor", "bias": "predictor"}
-    assert found["encoder"] == {"conv": {"kernel": "rest"}, "bn": {"scale": "biases", "bias": "biases"}}
+    assert found["encoder"] == {
+        "conv": {"kernel": "rest"},
+        "bn": {"scale": "biases", "bias": "biases"},
+    }
     ones = [jax.tree.map(jnp.ones_like, params)] * 8
     course, _ = run(make_optimizer(config, DURATIONS), params, ones)
     rates = {"rest": rate, "biases": lambda step: 0.25 * rate(step), "predictor": lambda _: 0.05}
     for step in range(1, 8):
         moved = jax.tree.map(lambda old, new: np.asarray(old - new), course[step - 1], course[step])
-        jax.tree.map(lambda way, name: np.testing.assert_allclose(way, rates[name](step), atol=1e-6), moved, found)
+        jax.tree.map(
+            lambda way, name: np.testing.assert_allclose(way, rates[name](step), atol=1e-6),
+            moved,
+            found,
+        )
 
 
 def test_the_order_of_groups_is_that_of_the_recipe(config):
-    config.groups.zulu = common.group("bias$")
-    config.groups.alpha = common.group("^p")
+    config.groups.zulu = base.group("bias$")
+    config.groups.alpha = base.group("^p")
     assert list(parameter_groups(config)) == ["zulu", "alpha"]
-    assert labels(tree(), parameter_groups(config))["projector"] == {"kernel": "alpha", "bias": "zulu"}
+    assert labels(tree(), parameter_groups(config))["projector"] == {
+        "kernel": "alpha",
+        "bias": "zulu",
+    }
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "lars_simclr", "larc"])
 def test_what_is_frozen_starts_late_with_the_runs_rate_and_decay(config, name):
-    """Frozen for 3 steps, it goes as an optimizer does that begins at step 3, with the schedules of then."""
+    """Frozen for 3 steps, it goes as an optimizer does that begins at step 3, with the schedules of
+    then.
+    """
     config.update(name=name, weight_decay_end=0.4)
     params = tree()
     gradients, first = gradients_of(params, 6), 3
@@ -193,23 +227,27 @@ def test_what_is_frozen_starts_late_with_the_runs_rate_and_decay(config, name):
         params,
         gradients[first:],
     )
-    config.groups.last = common.group("^last$", frozen="1.5 epochs")
+    config.groups.last = base.group("^last$", frozen="1.5 epochs")
     optimizer = make_optimizer(config, DURATIONS)
     course, state = run(optimizer, params, gradients[:first])
     assert all((after["last"] == params["last"]).all() for after in course)
     fresh = optimizer.init(params)[0].inner_states["last"].inner_state.inner_state
-    jax.tree.map(np.testing.assert_array_equal, state[0].inner_states["last"].inner_state.inner_state, fresh)
+    jax.tree.map(
+        np.testing.assert_array_equal, state[0].inner_states["last"].inner_state.inner_state, fresh
+    )
     course, state = run(optimizer, params, gradients)
     for after, whole, begun in zip(course[first:], free[first:], late, strict=True):
         np.testing.assert_allclose(after["last"], begun["last"], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(after["projector"]["kernel"], whole["projector"]["kernel"], rtol=1e-6)
+        np.testing.assert_allclose(
+            after["projector"]["kernel"], whole["projector"]["kernel"], rtol=1e-6
+        )
         assert np.abs(after["last"] - whole["last"]).max() > 1e-5
 
 
 def test_the_state_is_arrays_that_a_checkpoint_brings_back(config, tmp_path):
     config.update(name="larc", weight_decay_end=0.4, clip_norm=1.0, clip_tensor_norm=1.0)
-    config.groups.last = common.group("^last$", frozen="2 steps")
-    config.groups.biases = common.group("bias$", rate=0.1)
+    config.groups.last = base.group("^last$", frozen="2 steps")
+    config.groups.biases = base.group("bias$", rate=0.1)
     params, optimizer = tree(), make_optimizer(config, DURATIONS)
     _, moved = run(optimizer, params, gradients_of(params, 3))
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(moved))
@@ -224,11 +262,13 @@ def test_the_state_is_arrays_that_a_checkpoint_brings_back(config, tmp_path):
 
 def test_no_collective_stands_inside_the_branch_of_a_frozen_group(config):
     """Two CPU devices could wait there for each other."""
-    config.groups.last = common.group(".", frozen="2 steps")
+    config.groups.last = base.group(".", frozen="2 steps")
     optimizer, params = make_optimizer(config, DURATIONS), {"w": jnp.ones((3, 4))}
     mesh = Mesh(np.asarray(jax.devices()[:2]), ("data",), axis_types=(AxisType.Auto,))
     batch = jax.device_put(jnp.ones((8, 3)), NamedSharding(mesh, PartitionSpec("data")))
-    params, state = jax.device_put((params, optimizer.init(params)), NamedSharding(mesh, PartitionSpec()))
+    params, state = jax.device_put(
+        (params, optimizer.init(params)), NamedSharding(mesh, PartitionSpec())
+    )
 
     def step(params, state, batch):
         gradient = jax.grad(lambda params: jnp.mean((batch @ params["w"]) ** 2))(params)
@@ -242,17 +282,25 @@ def test_no_collective_stands_inside_the_branch_of_a_frozen_group(config):
 
 
 def test_groups_are_described_in_a_line_each(config):
-    config.groups.late = common.group("^last$", frozen="1 epochs")
-    config.groups.predictor = common.group("^predictor", constant=True, rate=0.5)
+    config.groups.late = base.group("^last$", frozen="1 epochs")
+    config.groups.predictor = base.group("^predictor", constant=True, rate=0.5)
     lines = describe_decay(tree(), config)[-2:]
-    assert lines[0] == "  group late: 10 parameters in 1 tensors, learning rate x 1, frozen for 1 epochs"
-    assert lines[1] == "  group predictor: 16 parameters in 2 tensors, learning rate x 0.5, constant"
+    assert (
+        lines[0]
+        == "  group late: 10 parameters in 1 tensors, learning rate x 1, frozen for 1 epochs"
+    )
+    assert (
+        lines[1] == "  group predictor: 16 parameters in 2 tensors, learning rate x 0.5, constant"
+    )
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"path": "x"}, r"groups\.own has no field 'path'\. It takes: paths, rate, constant, frozen\."),
+        (
+            {"path": "x"},
+            r"groups\.own has no field 'path'\. It takes: paths, rate, constant, frozen\.",
+        ),
         ({"paths": ""}, r"groups\.own\.paths is empty"),
         ({"paths": "("}, r"groups\.own\.paths is '\(', which is no regular expression"),
         ({"paths": "decoder"}, r"groups\.own\.paths is 'decoder', which matches no parameter"),
@@ -268,7 +316,7 @@ def test_a_group_that_is_none_is_explained_in_a_line(config, fields, message):
 
 
 def test_mistakes_are_explained(config):
-    config.groups.rest = common.group("bias")
+    config.groups.rest = base.group("bias")
     with pytest.raises(ValueError, match="must be called something else"):
         make_optimizer(config, DURATIONS)
     config.name = "adam"
@@ -280,14 +328,19 @@ def test_mistakes_are_explained(config):
 
 
 def test_rows_have_plain_adamw_alone_and_the_configs_schedule():
-    config = common.get_config()
+    config = base.get_config()
     config.update(duration="12 steps", batch_size=8)
     config.optimizer.update(warmup="3 steps", schedule="linspace")
-    config.optimizer.groups.biases = common.group("bias$")
+    config.optimizer.groups.biases = base.group("bias$")
     assert row_adamw(config, 16).rate(2) == row_adamw(config, 16).rate(3) == jnp.float32(1e-3)
-    for fields in ({"name": "sgd"}, {"clip_norm": 1.0}, {"clip_tensor_norm": 1.0}, {"weight_decay_end": 0.0}):
+    for fields in (
+        {"name": "sgd"},
+        {"clip_norm": 1.0},
+        {"clip_tensor_norm": 1.0},
+        {"weight_decay_end": 0.0},
+    ):
         changed = config.copy_and_resolve_references()
         changed.optimizer.update(fields)
         assert row_adamw(changed, 16) is None
-    config.optimizer.groups.head = common.group("^head", rate=2.0)
+    config.optimizer.groups.head = base.group("^head", rate=2.0)
     assert row_adamw(config, 16) is None

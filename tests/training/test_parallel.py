@@ -22,7 +22,11 @@ def test_without_a_number_the_batch_divides_over_the_cpu_cores(monkeypatch):
 @pytest.mark.parametrize(
     ("devices", "batch_size", "message"),
     [
-        (3, 128, r"128 cannot be split evenly over 3 devices\. Use --config\.batch_size=126 or 129"),
+        (
+            3,
+            128,
+            r"128 cannot be split evenly over 3 devices\. Use --config\.batch_size=126 or 129",
+        ),
         (9, 90, r"config\.devices is 9, but JAX has 8"),
         (-1, 8, r"config\.devices is -1"),
     ],
@@ -47,7 +51,9 @@ def test_a_split_batch_asks_for_each_part_once():
 
 
 def test_a_gpu_that_jax_does_not_see_stops_the_run(monkeypatch):
-    monkeypatch.setattr("sslx.training.parallel.Path.exists", lambda path: str(path) == "/dev/nvidia0")
+    monkeypatch.setattr(
+        "sslx.training.parallel.Path.exists", lambda path: str(path) == "/dev/nvidia0"
+    )
     parallel.start(1, 8)  # the tests ask for the CPU, as a user does with JAX_PLATFORMS=cpu
     monkeypatch.setattr("sslx.training.parallel._cpu_is_wanted", lambda: False)
     with pytest.raises(ValueError, match=r'pip install "jax\[cuda13\]".*JAX_PLATFORMS=cpu'):

@@ -1,6 +1,6 @@
 import pytest
 
-from configs import common, methods
+from configs import base, methods
 from sslx.training.run_folder import choose_features, open_run, read_config
 
 DATA = {"train": {"count": 10, "hash": "abc"}, "test": None}
@@ -8,8 +8,8 @@ DATA = {"train": {"count": 10, "hash": "abc"}, "test": None}
 
 @pytest.fixture
 def config():
-    config = common.get_config()
-    config.views = {"crop": common.crop(8).to_dict()}
+    config = base.get_config()
+    config.views = {"crop": base.crop(8).to_dict()}
     return config
 
 
@@ -22,7 +22,8 @@ def test_a_run_is_reopened_with_the_same_config_and_data_only(tmp_path, config):
         open_run(tmp_path / "run", config, {"train": {"count": 10, "hash": "xyz"}, "test": None})
     config.optimizer.b1, config.seed = 0.5, 9
     with pytest.raises(
-        ValueError, match=r"optimizer\.b1 is 0\.9 there, 0\.5 here; seed is 0 there, 9 here.*--run=runs/NAME"
+        ValueError,
+        match=r"optimizer\.b1 is 0\.9 there, 0\.5 here; seed is 0 there, 9 here.*--run=runs/NAME",
     ):
         open_run(tmp_path / "run", config, DATA)
 
@@ -39,7 +40,7 @@ def test_what_is_no_run_is_said_with_the_runs_beside_it(tmp_path, config):
 
 
 def test_what_the_features_are_read_from_can_be_chosen_after_training_where_there_is_a_choice():
-    config = common.get_config()
+    config = base.get_config()
     config.method = methods.ijepa()
     assert choose_features(config, features_of=None, pool=None) == [
         "features: features_of context, pool as config.model"
@@ -49,5 +50,7 @@ def test_what_the_features_are_read_from_can_be_chosen_after_training_where_ther
     assert (config.method.features_of, config.method.pool) == ("target", "mean")
     config.method = methods.diet()
     assert choose_features(config, features_of=None, pool=None) == []
-    with pytest.raises(ValueError, match=r"--pool=mean is not for diet: it has no config\.method\.pool"):
+    with pytest.raises(
+        ValueError, match=r"--pool=mean is not for diet: it has no config\.method\.pool"
+    ):
         choose_features(config, features_of=None, pool="mean")

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common
+from configs import base
 from sslx.training import schedules
 from sslx.training.schedules import Durations, learning_rate, weight_decay
 
@@ -13,7 +13,7 @@ WARMUP, TOTAL = 21, 84
 
 
 def changed(**fields):
-    config = common.get_config().optimizer
+    config = base.get_config().optimizer
     config.update(fields)
     return config
 
@@ -66,7 +66,9 @@ REFERENCES = {
     "data2vec_vision.tri_phase_lr": schedules.tri_phase(0.0, 1e-3, 1e-5, 4, 12, TOTAL),
     # Tables by epoch: their values at the epochs' first steps.
     "moco.lr_per_epoch": lambda epoch: schedules.epoch_cosine(0.03, 0.0, 7, TOTAL)(7 * epoch),
-    "simsiam.lr_per_epoch_encoder_predictor:0": lambda epoch: schedules.epoch_cosine(0.1, 0.0, 7, TOTAL)(7 * epoch),
+    "simsiam.lr_per_epoch_encoder_predictor:0": lambda epoch: schedules.epoch_cosine(
+        0.1, 0.0, 7, TOTAL
+    )(7 * epoch),
     "simsiam.lr_per_epoch_encoder_predictor:1": lambda epoch: jnp.full(epoch.shape, 0.1, float),
 }
 
@@ -87,7 +89,9 @@ def test_a_schedule_equals_its_reference_at_every_step(name):
         values = jax.jit(REFERENCES[name])(jnp.arange(len(expected), dtype=jnp.int32))
         assert values.dtype == jnp.float64
         # byol.lr passes through float32 in the reference
-        np.testing.assert_allclose(values, expected, rtol=1e-6 if name == "byol.lr" else 1e-9, atol=1e-15)
+        np.testing.assert_allclose(
+            values, expected, rtol=1e-6 if name == "byol.lr" else 1e-9, atol=1e-15
+        )
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -102,7 +106,10 @@ def test_in_training_a_schedule_is_float32_and_as_good(name):
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("dino.lr", {"schedule": "linspace", "learning_rate": 5e-4, "final": 1e-3, "warmup": "3 epochs"}),
+        (
+            "dino.lr",
+            {"schedule": "linspace", "learning_rate": 5e-4, "final": 1e-3, "warmup": "3 epochs"},
+        ),
         (
             "swav.lr",
             {
@@ -147,7 +154,9 @@ def test_a_config_names_the_schedule(name, fields):
 
 
 def test_a_rate_by_epoch_stands_still_within_an_epoch():
-    values = learning_rate(changed(schedule="epochs", warmup="0 steps"), RUN)(jnp.arange(TOTAL)).reshape(12, 7)
+    values = learning_rate(changed(schedule="epochs", warmup="0 steps"), RUN)(
+        jnp.arange(TOTAL)
+    ).reshape(12, 7)
     assert (np.ptp(values, axis=1) == 0).all()
     assert len(np.unique(values)) == 12
 
@@ -172,9 +181,18 @@ def test_after_the_last_step_a_schedule_keeps_its_end(schedule):
     ("fields", "message"),
     [
         ({"warmup": "20 epochs"}, r"warm-up takes 140 of the 84 steps"),
-        ({"schedule": "cosin"}, r"schedule is 'cosin'; it takes cosine, linspace, epochs, shifted, tri_phase\."),
-        ({"schedule": "epochs"}, r'epochs has no warm-up: set --config\.optimizer\.warmup="0 steps"'),
-        ({"schedule": "tri_phase", "cooldown": "10 epochs"}, r"take 21 and 70 of the 84 steps.*warmup or \.cooldown"),
+        (
+            {"schedule": "cosin"},
+            r"schedule is 'cosin'; it takes cosine, linspace, epochs, shifted, tri_phase\.",
+        ),
+        (
+            {"schedule": "epochs"},
+            r'epochs has no warm-up: set --config\.optimizer\.warmup="0 steps"',
+        ),
+        (
+            {"schedule": "tri_phase", "cooldown": "10 epochs"},
+            r"take 21 and 70 of the 84 steps.*warmup or \.cooldown",
+        ),
     ],
 )
 def test_what_does_not_go_is_said_in_a_line(fields, message):

@@ -1,0 +1,171 @@
+"""One TFDS builder for every data set, which writes array_record without TensorFlow.
+
+TFDS's own shuffling opens files with TensorFlow as soon as a split has more than 1 GB. So the
+records are put into its order here, by the MD5 of split and key, and handed over shard by shard.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import itertools
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from sslx.data.progress import Progress
+from sslx.datasets.dataset import Contents, DataSet, Example
+
+BATCH = 256  # records read at once
+SHARD_BYTES = 128 << 20
+MAX_SHARDS = (
+    200  # each is an open file while the archives are read, and some systems allow no more than 256
+)
+HEADER = struct.Struct(
+    "=16siII"
+)  # before a record on its way to its shard: MD5, label, bytes of the key and the image
+
+Record = tuple[bytes, int, str, bytes]  # MD5 of split and key, label, key, image file
+
+
+def records_builder(
+    dataset: DataSet, root: Path, contents: Contents | None = None
+) -> tfds.core.DatasetBuilder:
+    """The TFDS builder of `dataset` in the folder `root`: with `contents` to prepare it, without to
+    read it.
+
+    An example holds image, label and, where the keys are strings, file_name. Raises ValueError for
+    a data set that is neither prepared nor given, and while preparing for a split without images or
+    with two images under one key."""
+    if contents is None:
+        folder = root / dataset.name / dataset.version
+        if not (folder / "dataset_info.json").exists():
+            raise ValueError(
+                f"{dataset.name} is not prepared in {root}. Type: python -m sslx.datasets.prepare "
+                f"{dataset.name}"
+            )
+        return tfds.builder_from_directory(folder)
+    splits = {split: begin() for split, begin in contents.splits.items()}
+    first = next(iter(splits))
+    head = next(
+        splits[first], None
+    )  # says what the features are, which TFDS asks before it asks for examples
+    if head is None:
+        raise ValueError(f"{dataset.name} has no images in its split {first}.")
+    splits[first] = itertools.chain([head], splits[first])
+    return _builder_class(dataset, contents.classes, head, splits)(
+        data_dir=root, file_format="array_record"
+    )
+
+
+def stored_records(
+    builder: tfds.core.DatasetBuilder, split: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and record, its image still encoded, of everything in a split; read in batches, which
+    is far quicker.
+    """
+    source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    for begin in range(0, len(source), BATCH):
+        numbers = range(begin, min(begin + BATCH, len(source)))
+        yield from zip(numbers, source.__getitems__(numbers), strict=True)
+
+
+def _builder_class(
+    dataset: DataSet, classes: tuple[str, ...], head: Example, splits: dict[str, Iterator[Example]]
+) -> Callable[..., tfds.core.DatasetBuilder]:
+    key, image, _ = head
+    encoding = "png" if isinstance(image, np.ndarray) else None
+    features = {
+        "image": tfds.features.Image(shape=dataset.shape, encoding_format=encoding),
+        "label": tfds.features.ClassLabel(names=classes),
+    }
+    if isinstance(key, str):
+        features["file_name"] = tfds.features.Text()
+
+    class Records(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg, misc]
+        name = dataset.name
+        VERSION = tfds.core.Version(dataset.version)
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description=dataset.title,
+                homepage=dataset.home,
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+            )
+
+        def _shard_iterators_per_split(
+            self, _: Any
+        ) -> dict[str, list[Callable[[], Iterator[Any]]]]:
+            # All splits are read before any is written: what is missing shows as early as it can.
+            files = {
+                split: _scatter(dataset, split, found, self.data_path)
+                for split, found in splits.items()
+            }
+            return {
+                split: [
+                    functools.partial(_shard, path, dataset.name, tuple(features)) for path in paths
+                ]
+                for split, paths in files.items()
+            }
+
+    return Records
+
+
+def _scatter(dataset: DataSet, split: str, examples: Iterator[Example], folder: Path) -> list[Path]:
+    """One file for each shard, in which its records lie as they came."""
+    size = dataset.disk * dataset.sizes.get(split, 0) // max(sum(dataset.sizes.values()), 1)
+    shards = min(max(size // SHARD_BYTES, 1), MAX_SHARDS)
+    paths = [Path(folder) / f"{split}-{shard:05}.unordered" for shard in range(shards)]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for key, image, label in examples:
+            digest = hashlib.md5(f"{split}{key}".encode(), usedforsecurity=False).digest()
+            name, content = (
+                str(key).encode(),
+                _png(image) if isinstance(image, np.ndarray) else image,
+            )
+            file = files[int.from_bytes(digest[:8], "big") * shards >> 64]
+            file.writelines((HEADER.pack(digest, label, len(name), len(content)), name, content))
+    paths = [path for path in paths if path.stat().st_size]
+    if not paths:
+        raise ValueError(f"{dataset.name} has no images in its split {split}.")
+    return paths
+
+
+def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The examples of a shard in their order."""
+    records = sorted(_records(path), key=lambda record: record[0])
+    path.unlink()
+    for (digest, _, key, _), (other, _, _, _) in itertools.pairwise(records):
+        if digest == other:
+            raise ValueError(
+                f"{name}: two images of {path.name.split('-')[0]} have the key {key!r}."
+            )
+    with Progress(f"{name}: writing {path.stem}", len(records), "images") as progress:
+        for number, (_, label, key, image) in enumerate(records):
+            progress.show(number)
+            yield (
+                key,
+                dict(zip(fields, (image, label, key), strict=False)),
+            )  # file_name is last, if it is there
+
+
+def _records(path: Path) -> Iterator[Record]:
+    with path.open("rb") as file:
+        while header := file.read(HEADER.size):
+            digest, label, key_size, image_size = HEADER.unpack(header)
+            yield digest, label, file.read(key_size).decode(), file.read(image_size)
+
+
+def _png(image: np.ndarray) -> bytes:
+    """TFDS encodes arrays with TensorFlow, but takes the bytes of a file as they are."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
