@@ -6,7 +6,7 @@ STUDY ?= configs/studies/diet_small.py
 
 .PHONY: train study test check
 train: .venv/ready
-	$(BIN)/python train.py --config=configs/digits/diet.py
+	$(BIN)/python train.py --config=configs/digits.py:diet
 	$(BIN)/python eval.py --run=runs/digits-diet
 
 # Two processes share the runs, one on each of two cores; after a stop the same command goes on.
@@ -16,14 +16,14 @@ study: .venv/ready
 	$(BIN)/python reproduce.py --study=$(STUDY) --tables
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/ready: requirements.txt
+.venv/ready: requirements.txt requirements-test.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-test.txt
 	touch $@

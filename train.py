@@ -1,11 +1,12 @@
 """Pretrain an image encoder without labels.
 
-  python train.py --config=configs/digits/diet.py
-  python train.py --config=configs/mnist5k/simclr.py --run=runs/mine --config.data.name=folder:PATH
+  python train.py --config=configs/digits.py:diet
+  python train.py --config=configs/mnist5k.py:simclr --run=runs/mine --config.data.name=folder:PATH
 
-Run the same command again to go on where a run stopped; Ctrl-C saves first. Then judge it with
-eval.py. Every field that --config.FIELD=VALUE can change stands in configs/base.py and in the
-recipe."""
+Run the same command again to go on where a run stopped; Ctrl-C saves first. Then evaluate it with
+eval.py. --config=configs/digits.py alone lists the recipes of that file; configs/base.py has the
+fields that --config.FIELD=VALUE can change.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,29 +17,26 @@ from absl import flags
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, config_flags
 
-from sslx import command
-from sslx.data import sources
-from sslx.data.order import steps_per_epoch
+from sslx import command, datasets
+from sslx.data.load import load
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor
-from sslx.experiment import load_method
+from sslx.experiment import make_experiment, make_training
 from sslx.method import open_store
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.input import Input
 from sslx.training.interrupt import INTERRUPTED, Interrupt
 from sslx.training.log import Log, Meter, progress_line
-from sslx.training.optim import describe_decay, make_optimizer
+from sslx.training.optim import describe_decay
 from sslx.training.run_folder import open_run
-from sslx.training.schedules import Durations, learning_rate
-from sslx.training.state import State, init_state, make_step, model_of
+from sslx.training.schedules import Durations
+from sslx.training.state import State, model_of
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The recipe, a file such as configs/digits/diet.py."
+    "config", None, "The recipe, such as configs/digits.py:diet; the file alone lists its recipes."
 )
-RUN = flags.DEFINE_string(
-    "run", None, "The run's folder; without it runs/DATASET-METHOD, after the recipe."
-)
+RUN = flags.DEFINE_string("run", None, "The run's folder. [default: runs/FILE-RECIPE]")
 
 
 class Run(NamedTuple):
@@ -56,20 +54,18 @@ class Run(NamedTuple):
 
 def main() -> int:
     """Train until the duration is over, or until asked to stop."""
-    config, recipe = command.read_config(CONFIG, "configs/digits/diet.py")
+    config, name = command.read_config(CONFIG, "configs/digits.py:diet")
     command.cache_compilations()
     mesh = parallel.start(config.devices, config.batch_size)
     print(f"devices: {mesh.size} x {mesh.devices.flat[0].device_kind} ({jax.default_backend()})")
     with jax.set_mesh(mesh):
-        run, state = prepare(
-            config, Path(RUN.value or f"runs/{recipe.parent.name}-{recipe.stem}"), mesh
-        )
+        run, state = prepare(config, Path(RUN.value or f"runs/{name}"), mesh)
         try:
             return train(run, state)
         except FloatingPointError as error:
+            last = run.checkpoints.steps()[-1]
             raise FloatingPointError(
-                f"{error}. The last good checkpoint is step {run.checkpoints.steps()[-1]}. Lower "
-                "--config.optimizer"
+                f"{error}. The last good checkpoint is step {last}. Lower --config.optimizer"
                 ".learning_rate, lengthen .warmup or set .clip_norm, in a new run: --run=runs/NAME"
             ) from error
         finally:
@@ -79,70 +75,50 @@ def main() -> int:
 
 
 def prepare(config: ConfigDict, folder: Path, mesh: Mesh) -> tuple[Run, State]:
-    """Data, method, optimizer and the newest checkpoint, if there is one."""
-    data, probe, test = splits = sources.load(config.data)
-    count, batch_size = len(data.images), config.batch_size
-    epoch = steps_per_epoch(count, batch_size)
-    durations = Durations(config.duration, epoch, batch_size)
-    rate = learning_rate(config.optimizer, durations)
-    method = load_method(config, count)
-    optimizer = make_optimizer(config.optimizer, durations)
+    """Open data, method, optimizer, and the newest checkpoint, if there is one."""
+    datasets.prepare_small(config.data)
+    splits = load(config.data)
+    images, facts = splits.train.images, splits.train.facts
+    experiment = make_experiment(config, len(images), images.shape[-1])
+    durations, seed = experiment.durations, config.seed
+    resident, workers = config.data.resident_gib * 2**30, config.data.workers
+    batches = Input(images, seed, config.batch_size, mesh, resident_bytes=resident, workers=workers)
+    training = make_training(experiment, resident=batches.resident)
     open_run(folder, config, splits.facts())
+    print(f"data: {facts['name']}, {len(images)} images of {facts['shape']}, hash {facts['hash']}")
     print(
-        f"data: {data.facts['name']}, {count} images of {data.facts['shape']}, hash "
-        f"{data.facts['hash']}"
+        f"run: {folder}, {durations.total} steps of {config.batch_size} images; "
+        f"{durations.steps_per_epoch} an epoch, the incomplete batch dropped"
     )
-    print(
-        f"run: {folder}, {durations.total} steps of {batch_size} images; {epoch} an epoch, the "
-        "incomplete batch dropped"
-    )
-
-    size = method.views.crops[0].size
-    shape = (1, size, size, data.images.shape[-1])
-    store = open_store(
-        method, folder, config.seed, batch_size, mesh
-    )  # of rows that are not on the device
-    kept = {"keep": config.checkpoint.keep, "best": config.checkpoint.best}
-    checkpoints = Checkpoints(folder / "checkpoints", **kept, store=store)
-    state = checkpoints.resume(
-        lambda: parallel.place(
-            init_state(method, optimizer, jax.random.key(config.seed), shape), mesh
-        )
-    )
+    store = open_store(experiment.method, folder, seed, config.batch_size, mesh)
+    keep, best = config.checkpoint.keep, config.checkpoint.best
+    checkpoints = Checkpoints(folder / "checkpoints", keep=keep, best=best, store=store)
+    state = checkpoints.resume(lambda: parallel.place(training.init(), mesh))
     print("\n".join(describe_decay(state.params, config.optimizer)))
-    resident = config.data.resident_gib * 2**30
-    batches = Input(
-        data.images,
-        config.seed,
-        batch_size,
-        mesh,
-        resident_bytes=resident,
-        workers=config.data.workers,
-    )
-    step = make_step(method, optimizer, rate, config.seed, resident=batches.resident)
-    step = store.around(step) if store else step
-    monitor = Monitor(
-        config.monitor, Extractor(method, mesh, config.evaluation.batch_size), splits, config.seed
-    )
+    step = store.around(training.step) if store else training.step
+    extractor = Extractor(experiment.method, mesh, config.evaluation.batch_size)
+    monitor = Monitor(config.monitor, extractor, splits, seed)
     log = Log(folder, step=int(state.step), tensorboard=config.log.tensorboard)
     return Run(config, folder, durations, batches, step, monitor, checkpoints, log), state
 
 
 def train(run: Run, state: State) -> int:
-    """The steps that are left; logs, monitors and checkpoints on the way.
+    """Take the steps that are left, with logs, monitors and checkpoints on the way.
 
     Returns 130 after an interrupt.
     """
-    start, total = int(state.step), run.durations.total
+    start, total, batch_size = int(state.step), run.durations.total, run.config.batch_size
     every = {
         name: run.durations.steps(run.config[name].every)
         for name in ("log", "monitor", "checkpoint")
     }
     if start == total:
-        print(f"{run.folder} is complete. Judge it: python eval.py --run={run.folder}")
+        print(f"{run.folder} is complete. Evaluate it: python eval.py --run={run.folder}")
         return 0
-    print(f"going on from step {start}" if start else "training from scratch")
-    if not start:
+    if start:
+        print(f"going on from step {start}")
+    else:
+        print("training from scratch")
         run.checkpoints.save(0, state, {})
     meter = Meter(start)
     with Interrupt() as interrupt:
@@ -150,25 +126,21 @@ def train(run: Run, state: State) -> int:
             images, index, waited = run.batches.batch(done - 1)
             state, logs = run.step(state, images, index)
             meter.add(logs, waited)
-            due = {
-                name: every[name] and (done % every[name] == 0 or done == total) for name in every
-            }
+            ends = done == total
+            due = {name: n and (done % n == 0 or ends) for name, n in every.items()}
             if due["log"]:
-                values = meter.averages(run.config.batch_size)
-                print(progress_line(done, total, values, run.config.batch_size), flush=True)
+                values = meter.averages(batch_size)
+                print(progress_line(done, total, values, batch_size), flush=True)
                 run.log.write(done, values)
-            if (
-                done == 1 and every["monitor"]
-            ):  # only now, so that the first step does not wait for it
+            if done == 1 and every["monitor"]:  # now, so that the first step did not wait for it
                 fresh = run.checkpoints.restore_model(0, model_of(state.params, state.extra))
                 meter.exclude(run.monitor.look(0, fresh, run.log)["monitor_seconds"])
             if due["monitor"] or due["checkpoint"] or interrupt.asked:
                 meter.flush()  # a state that is not finite is never saved
-                monitored = (
-                    run.monitor.look(done, model_of(state.params, state.extra), run.log)
-                    if due["monitor"]
-                    else {}
-                )
+                monitored = {}
+                if due["monitor"]:
+                    model = model_of(state.params, state.extra)
+                    monitored = run.monitor.look(done, model, run.log)
                 if due["checkpoint"] or interrupt.asked:
                     run.checkpoints.save(done, state, monitored)
                 meter.restart()
@@ -177,7 +149,7 @@ def train(run: Run, state: State) -> int:
                 print(f"saved at step {done} of {total}. The same command goes on from there.")
                 return INTERRUPTED
     run.checkpoints.wait()
-    print(f"done: {total} steps. Judge the checkpoints: python eval.py --run={run.folder}")
+    print(f"done: {total} steps. Evaluate the checkpoints: python eval.py --run={run.folder}")
     return 0
 
 

@@ -1,28 +1,29 @@
-"""How much the forms of `sslx.views.augment` save: SimCLR's view, and crop and flip alone, each
-made in several ways.
+"""How much the forms of `sslx.views.augment` save: SimCLR's view, and crop and flip alone.
 
-Run `python -m benchmarks.augmentation`, or add pairs of the image's and the view's side in pixels,
-as in `python -m benchmarks.augmentation 256,224 224,96`. SimCLR's view is crop, flip, colour jitter
-with exact HSV hue, gray and blur. The ways:
+    python -m benchmarks.augmentation
+    python -m benchmarks.augmentation 256,224 224,96
+
+Arguments are pairs of the image's and the view's side in pixels. SimCLR's view is crop, flip,
+colour jitter with exact HSV hue, gray and blur. Each is made in several ways:
 
 - `sslx`: as training does it, colour on separate planes, geometry in the form that
-`sslx.views.taps.pay` chooses;
-- `matrices`, `taps`: the same in one form of the geometry, whatever the shapes: crop, flip and blur
-folded into two
-  matrices per image, or sums over a few pixels. One of them is the program of `sslx`, and shows the
-  noise;
+  `sslx.views.taps.pay` chooses;
+- `matrices`, `taps`: the same in one form of the geometry, whatever the shapes: crop, flip and
+  blur folded into two matrices per image, or sums over a few pixels. One of them is the program of
+  `sslx`, and shows the noise;
 - `op by op`: the same operations in JAX as one would first write them: `scale_and_translate`,
-`rgb_to_hsv` and back, a
-  depthwise convolution; boxes and factors are drawn more simply, which favours this side;
+  `rgb_to_hsv` and back, a depthwise convolution; boxes and factors are drawn more simply, which
+  favours this side;
 - `Pillow`: one image after the other on one core, as a data-loading worker does; multiply by your
-number of workers.
+  number of workers.
 
-On a CPU training has a device per core: XLA_FLAGS=--xla_force_host_platform_device_count=2 does as
-much here.
+On a CPU training has a device per core; XLA_FLAGS=--xla_force_host_platform_device_count=2 gives
+two devices here.
 
-How to read it: the ways run in every round, in random order, and a ratio is the median over the
-rounds of time / time of sslx, so that a busy machine slows both sides alike. The ratios are the
-result; img/s depends on the machine."""
+How to read it: the ways take turns within every round, and a ratio is the median over the rounds
+of time / time of sslx, so that a busy machine slows both sides alike. The ratios are the result;
+img/s depends on the machine.
+"""
 
 import colorsys
 import math
@@ -78,9 +79,8 @@ def hsv_to_rgb(hsv: jax.Array) -> jax.Array:
 def naive_blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     taps = jnp.exp(-0.5 * jnp.square(jnp.arange(TAPS) - TAPS // 2) / sigma**2)
     kernel = jnp.tile((taps / taps.sum())[:, None, None, None], (1, 1, 1, 3))
-    padded = jnp.pad(
-        image, ((TAPS // 2, TAPS // 2), (TAPS // 2, TAPS // 2), (0, 0)), mode="reflect"
-    )[None]
+    reach = (TAPS // 2, TAPS // 2)
+    padded = jnp.pad(image, (reach, reach, (0, 0)), mode="reflect")[None]
     convolve = partial(
         jax.lax.conv_general_dilated,
         window_strides=(1, 1),
@@ -96,10 +96,8 @@ def naive_view(key: jax.Array, image: jax.Array, crop: Crop) -> jax.Array:
     keys = iter(jax.random.split(key, 16))
     uniform = lambda low, high: jax.random.uniform(next(keys), (), minval=low, maxval=high)  # noqa: E731
     side, image = image.shape[0], image.astype(jnp.float32) / 255
-    area, aspect = (
-        side**2 * uniform(*crop.area),
-        jnp.exp(uniform(*(math.log(r) for r in crop.ratio))),
-    )
+    area = side**2 * uniform(*crop.area)
+    aspect = jnp.exp(uniform(*(math.log(r) for r in crop.ratio)))
     extent = jnp.minimum(jnp.sqrt(area * jnp.array([1 / aspect, aspect])), side)
     scale, start = crop.size / extent, jnp.array([uniform(0, 1), uniform(0, 1)]) * (side - extent)
     shape = (crop.size, crop.size, 3)
@@ -136,15 +134,16 @@ def pillow_view(rng: np.random.Generator, pixels: np.ndarray, crop: Crop) -> np.
     if rng.random() < crop.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < crop.jitter:
-        enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-        for enhancer, strength in zip(
-            enhancers, (crop.brightness, crop.contrast, crop.saturation), strict=True
-        ):
+        strengths = {
+            ImageEnhance.Brightness: crop.brightness,
+            ImageEnhance.Contrast: crop.contrast,
+            ImageEnhance.Color: crop.saturation,
+        }
+        for enhancer, strength in strengths.items():
             image = enhancer(image).enhance(rng.uniform(1 - strength, 1 + strength))
         hsv = np.array(image.convert("HSV"))
-        hsv[..., 0] += np.uint8(
-            round(255 * rng.uniform(-crop.hue, crop.hue)) % 256
-        )  # wraps around in uint8
+        shift = round(255 * rng.uniform(-crop.hue, crop.hue)) % 256
+        hsv[..., 0] += np.uint8(shift)  # wraps around in uint8
         image = Image.fromarray(hsv, "HSV").convert("RGB")
     if rng.random() < crop.gray:
         image = image.convert("L").convert("RGB")
@@ -178,30 +177,33 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def compare(competitors: dict[str, Callable[[], object]], batch: int) -> None:
+    """Time the ways side by side and print a line for each."""
+    first = {name: seconds(function) for name, function in competitors.items()}
+    rounds = []
+    for _ in range(ROUNDS):
+        rounds.append({name: seconds(function) for name, function in competitors.items()})
+    for name in competitors:
+        rate = batch / statistics.median(times[name] for times in rounds)
+        ratio = statistics.median(times[name] / times["sslx"] for times in rounds)
+        print(
+            f"{name:18}{rate:10.0f} img/s   time / sslx {ratio:6.2f}   "
+            f"first call {first[name]:5.2f} s"
+        )
+
+
 def main() -> None:
+    """Measure and print."""
     red = jnp.array([0.9, 0.2, 0.3])
-    assert np.allclose(rgb_to_hsv(red), colorsys.rgb_to_hsv(0.9, 0.2, 0.3), atol=1e-5), (
-        "the naive way is wrong"
-    )
+    exact = colorsys.rgb_to_hsv(0.9, 0.2, 0.3)
+    assert np.allclose(rgb_to_hsv(red), exact, atol=1e-5), "the naive way is wrong"
     print(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {ROUNDS} rounds")
     pairs = [tuple(map(int, pair.split(","))) for pair in sys.argv[1:]] or PAIRS
     for side, size in pairs:
         batch = max(16, min(256, 2**19 // size**2 // 8 * 8))
         for title, crop in recipes(size).items():
-            competitors = ways(side, batch, crop)
-            first = {name: seconds(function) for name, function in competitors.items()}
-            rounds = [
-                {name: seconds(function) for name, function in competitors.items()}
-                for _ in range(ROUNDS)
-            ]
             print(f"\n{title}, {side} to {size} pixels, batch {batch}")
-            for name in competitors:
-                rate = batch / statistics.median(times[name] for times in rounds)
-                ratio = statistics.median(times[name] / times["sslx"] for times in rounds)
-                print(
-                    f"{name:18}{rate:10.0f} img/s   time / sslx {ratio:6.2f}   first call "
-                    f"{first[name]:5.2f} s"
-                )
+            compare(ways(side, batch, crop), batch)
 
 
 if __name__ == "__main__":

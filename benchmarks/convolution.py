@@ -1,5 +1,7 @@
-"""What the sliced weight gradient of `sslx.models.layers` gains over XLA's own, in a whole training
-step on CPU.
+"""What the sliced weight gradient of `sslx.models.layers` gains over XLA's own, in a step on CPU.
+
+    python -m benchmarks.convolution --variant=resnet18 --width=64 --batch=128 --rounds=6
+    python -m benchmarks.convolution --variant=resnet_tiny
 
 A step is forward, backward and an SGD update of an encoder with the small-image stem; the loss is a
 fixed random projection of its features. Four programs are timed: plain and sliced, on one device
@@ -7,9 +9,6 @@ and on a mesh of two. Each round runs them in a new random order, each after one
 own, so that caches and neighbours favour none. Printed: seconds to lower and to compile, the median
 step, and the median of the per-round ratios to plain on the same number of devices and to plain on
 one.
-
-    python -m benchmarks.convolution --variant=resnet18 --width=64 --batch=128 --rounds=6
-    python -m benchmarks.convolution --variant=resnet_tiny
 """
 
 import argparse
@@ -35,17 +34,13 @@ P = jax.sharding.PartitionSpec
 def prepare(
     network: Network, batch: int, size: int, devices: int, sliced: bool
 ) -> tuple[Callable[[], None], str]:
-    """Compile one step on a mesh; return a function that runs it, and the seconds that starting
-    took.
-    """
+    """Compile one step on a mesh; return a function that runs it, and how long that took."""
     axis = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((devices,), ("data",), axis_types=axis, devices=jax.devices()[:devices])
     params, stats = network.init(jax.random.key(0), (1, size, size, 3))
     rng = np.random.default_rng(0)
-    x, target = (
-        rng.standard_normal((batch, size, size, 3), np.float32),
-        rng.standard_normal(network.width, np.float32),
-    )
+    x = rng.standard_normal((batch, size, size, 3), np.float32)
+    target = rng.standard_normal(network.width, np.float32)
 
     def step(params: Any, stats: Any, x: jax.Array) -> tuple[Any, Any]:
         def loss(params: Any) -> tuple[jax.Array, Any]:
@@ -73,15 +68,17 @@ def prepare(
     return run, seconds
 
 
+def median_ratio(times: list[float], base: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(times, base, strict=True))
+
+
 def main() -> None:
     """Time the four programs and print the ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--variant", default="resnet_tiny")
-    parser.add_argument(
-        "--width", type=int, default=None, help="base width; the variant's own if not given"
-    )
+    parser.add_argument("--width", type=int, help="base width; the variant's own if not given")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--size", type=int, default=32, help="height and width of the images")
     parser.add_argument("--rounds", type=int, default=8)
@@ -94,7 +91,9 @@ def main() -> None:
         "plain, 2": (2, False),
         "sliced, 2": (2, True),
     }
-    runs, starts, times = {}, {}, {name: [] for name in names}  # type: ignore[var-annotated]
+    runs: dict[str, Callable[[], None]] = {}
+    starts: dict[str, str] = {}
+    times: dict[str, list[float]] = {name: [] for name in names}
     for name, (devices, sliced) in names.items():
         runs[name], starts[name] = prepare(network, args.batch, args.size, devices, sliced)
     for _ in range(args.rounds):
@@ -109,11 +108,9 @@ def main() -> None:
         f"{args.rounds} rounds"
     )
     for name, (devices, _) in names.items():
-        same, one = (
-            statistics.median(a / b for a, b in zip(times[name], times[base], strict=True))
-            for base in (f"plain, {devices}", "plain, 1")
-        )
         median = statistics.median(times[name])
+        same = median_ratio(times[name], times[f"plain, {devices}"])
+        one = median_ratio(times[name], times["plain, 1"])
         print(
             f"{name} device(s): {median:.3f} s, to plain {same:.2f}, to plain on one {one:.2f}; "
             f"{starts[name]}"

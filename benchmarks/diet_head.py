@@ -1,5 +1,4 @@
-"""Memory and speed of DIET's head against the number of images N: naive, blockwise, class-parallel,
-and s-DIET.
+"""Memory and speed of DIET's head by the number of images N: naive, blockwise, parallel, s-DIET.
 
     python -m benchmarks.diet_head --torch=PYTHON --plot=docs/diet_head.png
     python -m benchmarks.diet_head --sizes 50000 100000 --variants naive blockwise --rounds=5
@@ -8,8 +7,9 @@ The methods of `sslx` run with an encoder that hands its input on, so a step is 
 gradient, AdamW. Each variant is a process of its own, in which a small head has run before; those
 that fit into half of the free memory together take turns, in a new random order in each round. Rows
 of s-DIET were touched long ago, so that a step repeats 128 missed ones; those in a file come from
-the disk, not from its cache. What does not fit is by the model, which leaves out the buffers that
-do not grow with N:
+the disk, not from its cache.
+
+What does not fit is by the model, which leaves out the buffers that do not grow with N:
 
 | bytes | on a device | elsewhere |
 |---|---|---|
@@ -17,13 +17,20 @@ do not grow with N:
 | blockwise, class-parallel | 12 N D / devices | |
 | s-DIET | 16 B D | 12 N D + 4 N; a step moves 24 B D |
 
-and its time that of the largest N that was measured, in proportion to N, or unchanged for s-DIET.
-The columns: `device` is what the compiler plans for one device (arguments, results, buffers),
-`less` naive JAX's to it; `process` the growth of the peak resident memory, with all devices and the
-compiler; `store` what s-DIET reserves in host memory or on disk; `moved` goes between host and
-device in a step; `faster` is naive JAX's time to the variant's, the median over the rounds. Host
-memory becomes resident where it is touched: here by a few dozen steps, in a run by an epoch. Linux
-only."""
+Its time is that of the largest N that was measured, in proportion to N, or unchanged for s-DIET.
+
+The columns:
+
+- `device`: what the compiler plans for one device (arguments, results, buffers); `less`: naive
+  JAX's / the variant's;
+- `process`: the growth of the peak resident memory, with all devices and the compiler;
+- `store`: what s-DIET reserves in host memory or on disk;
+- `moved`: what goes between host and device in a step;
+- `faster`: naive JAX's time / the variant's, the median over the rounds.
+
+Host memory becomes resident where it is touched: here by a few dozen steps, in a run by an epoch.
+Linux only.
+"""
 
 import argparse
 import contextlib
@@ -55,11 +62,8 @@ from benchmarks.diet_head_plot import (
 )
 
 SMALL = 12_288  # rows of the head that runs first, so that libraries and compiler have their memory
-WARM, STEPS, ENOUGH = (
-    2,
-    8,
-    0.5,
-)  # steps before the first round; in a round at most, and the seconds that end it
+WARM = 2  # steps before the first round
+STEPS, ENOUGH = 8, 0.5  # the most steps of a round, and the seconds that end it
 TOTAL, STEP = 100_000, 10_000  # steps of the run that is imagined, and where in it s-DIET stands
 
 
@@ -67,9 +71,7 @@ TOTAL, STEP = 100_000, 10_000  # steps of the run that is imagined, and where in
 def jax_head(
     job: dict[str, Any], size: int
 ) -> Iterator[tuple[Callable[[], float], dict[str, float]]]:
-    """The step of a head of `size` rows, which returns the loss, and a dict that holds its bytes
-    after the first.
-    """
+    """The step of a head of `size` rows, which returns the loss; and its bytes, once it has run."""
     import jax
     import numpy as np
 
@@ -81,18 +83,14 @@ def jax_head(
     mesh = parallel.start(DEVICES.get(job["variant"], 1))
     with jax.set_mesh(mesh), tempfile.TemporaryDirectory(dir=job["folder"]) as folder:
         method, optimizer = build(job["variant"], size, job["dim"])
-        state = parallel.place(
-            init_state(method, optimizer, jax.random.key(0), (1, job["dim"])), mesh
-        )
+        state = init_state(method, optimizer, jax.random.key(0), (1, job["dim"]))
+        state = parallel.place(state, mesh)
         store = open_store(method, Path(folder), 0, job["batch"], mesh)
-        batches = [
-            order(0, number, num_images=size, batch_size=job["batch"])
-            for number in range(job["steps"])
-        ]
+        counts = {"num_images": size, "batch_size": job["batch"]}
+        batches = [order(0, number, **counts) for number in range(job["steps"])]
         if not grows(job["variant"]):
-            state = state._replace(
-                step=state.step + STEP, extra=aged(state.extra, store, np.concatenate(batches))
-            )
+            extra = aged(state.extra, store, np.concatenate(batches))
+            state = state._replace(step=state.step + STEP, extra=extra)
         features = np.random.default_rng(0).standard_normal((job["batch"], job["dim"]), np.float32)
         features, *indices = jax.block_until_ready(parallel.replicate([features, *batches], mesh))
         facts: dict[str, float] = {}
@@ -111,7 +109,10 @@ def jax_head(
 
 
 def build(variant: str, size: int, dim: int) -> tuple[Any, Any]:
-    """The method around an encoder that does nothing, and the optimizer of what it trains."""
+    """The method around an encoder that does nothing, and the optimizer of what it trains.
+
+    `sslx.experiment` builds neither: no config describes an encoder without parameters.
+    """
     import optax
 
     from sslx.methods import diet, sdiet
@@ -120,10 +121,8 @@ def build(variant: str, size: int, dim: int) -> tuple[Any, Any]:
 
     rate = optax.cosine_decay_schedule(1e-3, TOTAL)
     nothing = Network(lambda key, shape: ({}, {}), lambda params, stats, x, train: (x, stats), dim)
-    row_optimizer, optimizer = (
-        RowAdamW(rate, TOTAL, weight_decay=0.05),
-        optax.adamw(rate, weight_decay=0.05),
-    )
+    row_optimizer = RowAdamW(rate, TOTAL, weight_decay=0.05)
+    optimizer = optax.adamw(rate, weight_decay=0.05)
     if not grows(variant):
         return sdiet.Method(nothing, {}, size, row_optimizer, projector=(), rows=variant), optimizer
     head = "full" if variant == "naive" else "blockwise"
@@ -131,19 +130,17 @@ def build(variant: str, size: int, dim: int) -> tuple[Any, Any]:
 
 
 def aged(extra: Any, store: Any, index: Any) -> Any:
-    """The extra state with s-DIET's rows touched once, long ago; outside the device rows `index`,
-    and out of caches.
-    """
+    """The extra state with s-DIET's rows touched once, long ago: all, or `index` of the store."""
     if not store:
         import jax
 
-        touch = jax.jit(
-            lambda head: head | {"rows": head["rows"] + 1e-3, "done": head["done"] + 2},
-            donate_argnums=0,
-        )
-        return extra | {"head": touch(extra["head"])}
+        def touched(head: dict[str, Any]) -> dict[str, Any]:
+            return head | {"rows": head["rows"] + 1e-3, "done": head["done"] + 2}
+
+        return extra | {"head": jax.jit(touched, donate_argnums=0)(extra["head"])}
     arrays = store.arrays()
-    arrays["rows"][index], arrays["done"][index] = 1e-3, 1
+    arrays["rows"][index] = 1e-3
+    arrays["done"][index] = 1
     if isinstance(arrays["rows"].base, mmap.mmap):
         arrays["rows"].flush()
         arrays["rows"].base.madvise(mmap.MADV_DONTNEED)  # pages in use would stay in the cache
@@ -153,9 +150,7 @@ def aged(extra: Any, store: Any, index: Any) -> Any:
 
 
 def compiled(method: Any, optimizer: Any, facts: dict[str, float]) -> Callable[..., Any]:
-    """The step `(state, features [B, D], indices [B]) -> (state, logs)`, compiled in its first
-    call.
-    """
+    """The step `(state, features [B, D], indices [B]) -> (state, logs)`, compiled when called."""
     import jax
     import optax
 
@@ -164,12 +159,12 @@ def compiled(method: Any, optimizer: Any, facts: dict[str, float]) -> Callable[.
 
     def step(state: State, features: Any, indices: Any) -> tuple[State, dict[str, Any]]:
         def loss(params: Any, features: Any) -> tuple[Any, Any]:
-            return method.loss(
-                params, state.extra, Batch((features,), indices), jax.random.key(0), state.step
-            )
+            batch = Batch((features,), indices)
+            return method.loss(params, state.extra, batch, jax.random.key(0), state.step)
 
-        taken = jax.value_and_grad(loss, (0, 1), has_aux=True)(state.params, features)
-        (value, (extra, _)), (gradient, by_features) = taken
+        value_and_gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)
+        (value, (extra, _)), gradients = value_and_gradients(state.params, features)
+        gradient, by_features = gradients
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
         state = State(state.step + 1, optax.apply_updates(state.params, updates), extra, moments)
         return state, {"loss": value, "by_features": by_features}
@@ -180,17 +175,14 @@ def compiled(method: Any, optimizer: Any, facts: dict[str, float]) -> Callable[.
         nonlocal program
         if program is None:
             program = jax.jit(step, donate_argnums=0).lower(state, features, indices).compile()
-            plan, head = program.memory_analysis(), state.extra.get("head", {})
-            facts["device"] = (
-                plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
-            )
-            facts["device"] -= plan.alias_size_in_bytes
-            moves = (
-                "index" in head
-            )  # the store has put it there, with the rows, and takes these back
-            facts["moved"] = (
-                sum(head[x].nbytes for x in ("index", "done", "rows", "rows")) if moves else 0
-            )
+            plan = program.memory_analysis()
+            results = plan.output_size_in_bytes - plan.alias_size_in_bytes
+            facts["device"] = plan.argument_size_in_bytes + results + plan.temp_size_in_bytes
+            facts["moved"] = 0
+            head = state.extra.get("head", {})
+            if "index" in head:  # the store has put it there, with the rows, and takes these back
+                moved = ("index", "done", "rows", "rows")
+                facts["moved"] = sum(head[name].nbytes for name in moved)
         return program(state, features, indices)
 
     return run
@@ -203,9 +195,8 @@ def torch_head(
     """The same with PyTorch's own cross-entropy and AdamW; nobody plans its bytes."""
     import torch
 
-    weights = torch.nn.Parameter(
-        torch.empty(size, job["dim"]).uniform_(-1, 1).div_(job["dim"] ** 0.5)
-    )
+    drawn = torch.empty(size, job["dim"]).uniform_(-1, 1).div_(job["dim"] ** 0.5)
+    weights = torch.nn.Parameter(drawn)
     optimizer = torch.optim.AdamW([weights], lr=1e-3, weight_decay=0.05)
     features = torch.randn(job["batch"], job["dim"], requires_grad=True)
 
@@ -222,23 +213,14 @@ def torch_head(
 
 
 def count(field: str, path: str = "/proc/self/status") -> int:
-    """Bytes that the kernel counts: VmHWM is the most that this process has had resident since it
-    forgot the peak.
-    """
-    return (
-        next(
-            int(line.split()[1])
-            for line in Path(path).read_text().splitlines()
-            if line.startswith(field)
-        )
-        * 1024
-    )
+    """Bytes that the kernel counts; VmHWM is this process's resident peak since the last reset."""
+    lines = Path(path).read_text().splitlines()
+    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith(field))
+    return 1024 * kilobytes
 
 
 def work() -> None:
-    """Build the head that the first line asks for and answer with its bytes; to others with the
-    seconds of a step.
-    """
+    """Build the head that the first line describes, print its bytes, then time a round per line."""
     job = json.loads(sys.stdin.readline())
     head = torch_head if job["variant"] == "torch" else jax_head
     with head(job | {"steps": 1}, SMALL) as (step, _):
@@ -251,7 +233,8 @@ def work() -> None:
         losses = [step() for _ in range(WARM)]
         print(json.dumps({"loss": losses[-1], "building": building} | facts), flush=True)
         for _ in sys.stdin:
-            start, done = time.perf_counter(), 0
+            done = 0
+            start = time.perf_counter()
             while done < STEPS and time.perf_counter() - start < ENOUGH:
                 step()
                 done += 1
@@ -263,10 +246,10 @@ def start(python: str) -> subprocess.Popen[str]:
     """The process of a variant."""
     # Small pages: with large ones every row that s-DIET touches would take 2 MiB of this machine.
     environment = {"JAX_PLATFORMS": "cpu", **os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
-    command, pipe = [python, "-m", "benchmarks.diet_head", "--worker"], subprocess.PIPE
-    return subprocess.Popen(
-        command, text=True, cwd=Path(__file__).parents[1], env=environment, stdin=pipe, stdout=pipe
-    )
+    command = [python, "-m", "benchmarks.diet_head", "--worker"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    root = Path(__file__).parents[1]
+    return subprocess.Popen(command, text=True, cwd=root, env=environment, **pipes)
 
 
 def ask(process: Any, question: str = "") -> dict[str, Any]:
@@ -280,63 +263,50 @@ def ask(process: Any, question: str = "") -> dict[str, Any]:
 def take_turns(
     variants: list[str], size: int, args: argparse.Namespace, folder: str
 ) -> dict[str, Figures]:
-    """The figures of variants that are there at the same time, without those that could not be
-    built.
-    """
+    """The figures of variants that run side by side, without those that could not be built."""
     job = {"size": size, "dim": args.dim, "batch": args.batch, "folder": folder}
     job["steps"] = WARM + args.rounds * STEPS + 1  # the store reads one ahead
-    there, facts = {}, {}
+    processes, facts = {}, {}
     rounds: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
     with contextlib.ExitStack() as stack:
         for variant in variants:
-            process = stack.enter_context(
-                start(args.torch if variant == "torch" else sys.executable)
-            )
+            title = f"{LABELS[variant]}, N = {size:,}"
+            python = args.torch if variant == "torch" else sys.executable
+            process = stack.enter_context(start(python))
             try:
                 facts[variant] = ask(process, json.dumps(job | {"variant": variant}))
-                there[variant] = process
-                print(
-                    f"{LABELS[variant]}, N = {size:,}: loss {facts[variant].pop('loss'):.5f}",
-                    flush=True,
-                )
+                processes[variant] = process
+                print(f"{title}: loss {facts[variant].pop('loss'):.5f}", flush=True)
             except RuntimeError as error:
-                print(f"{LABELS[variant]}, N = {size:,}: by the model; {error}", flush=True)
+                print(f"{title}: by the model; {error}", flush=True)
         for _ in range(args.rounds):
-            for variant in random.sample(list(there), len(there)):
+            for variant in random.sample(list(processes), len(processes)):
                 time.sleep(0.2)  # the threads of the one before may still spin
-                rounds[variant].append(ask(there[variant]))
+                rounds[variant].append(ask(processes[variant]))
     figures = {}
-    for variant, found in facts.items():
-        peaks, seconds = (
-            tuple(answer[x] for answer in rounds[variant]) for x in ("process", "seconds")
-        )
-        figures[variant] = Figures(
-            process=max(found["building"], *peaks), seconds=seconds, measured=True, **found
-        )
+    for variant, fields in facts.items():
+        peak = max(fields["building"], *(answer["process"] for answer in rounds[variant]))
+        seconds = tuple(answer["seconds"] for answer in rounds[variant])
+        figures[variant] = Figures(process=peak, seconds=seconds, measured=True, **fields)
     return figures
 
 
 def figures_at(
     size: int, args: argparse.Namespace, folder: str, report: Report
 ) -> dict[str, Figures]:
-    """The figures of all variants at N = size: measured where memory and time allow it, else by the
-    model.
-    """
+    """The figures at N = `size`: measured where memory and time allow it, else by the model."""
     figures = {variant: expected(variant, size, report) for variant in args.variants}
     fitting = {}
-    for variant, found in figures.items():
-        needed, seconds = (
-            resident(variant, found),
-            statistics.median(found.seconds or [0]) * (WARM + args.rounds),
+    for variant, needs in figures.items():
+        memory = resident(variant, needs)
+        seconds = statistics.median(needs.seconds or [0]) * (WARM + args.rounds)
+        if memory <= args.memory and seconds <= args.seconds:
+            fitting[variant] = needs
+            continue
+        print(
+            f"{LABELS[variant]}, N = {size:,}: by the model, as it needs {memory / 1e9:.1f} of "
+            f"{args.memory / 1e9:.1f} GB and {seconds:.0f} of {args.seconds:.0f} s"
         )
-        if needed > args.memory or seconds > args.seconds:
-            needs = (
-                f"{needed / 1e9:.1f} of {args.memory / 1e9:.1f} GB and {seconds:.0f} of "
-                f"{args.seconds:.0f} s"
-            )
-            print(f"{LABELS[variant]}, N = {size:,}: by the model, as it needs {needs}")
-        else:
-            fitting[variant] = found
     for group in groups(fitting, args.memory):
         figures |= take_turns(group, size, args, folder)
     return figures
@@ -365,26 +335,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[50_000, 100_000, 300_000, IMAGENET, 10_000_000]
-    )
+    sizes = [50_000, 100_000, 300_000, IMAGENET, 10_000_000]
+    parser.add_argument("--sizes", type=int, nargs="+", default=sizes)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", nargs="+", choices=LABELS, default=list(LABELS))
-    parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="an interpreter that has PyTorch"
-    )
-    parser.add_argument(
-        "--memory", type=float, help="bytes that may be in use; half of what is free if not given"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=300, help="for the steps of one variant at one N"
-    )
+    torch_help = "an interpreter that has PyTorch"
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help=torch_help)
+    memory_help = "bytes that may be in use; half of what is free if not given"
+    parser.add_argument("--memory", type=float, help=memory_help)
+    seconds_help = "for the steps of one variant at one N"
+    parser.add_argument("--seconds", type=float, default=300, help=seconds_help)
     parser.add_argument("--folder", help="for s-DIET's files; a temporary one if not given")
-    parser.add_argument(
-        "--json", type=Path, help="write the figures there, for benchmarks.diet_head_plot"
-    )
+    json_help = "write the figures there, for benchmarks.diet_head_plot"
+    parser.add_argument("--json", type=Path, help=json_help)
     parser.add_argument("--plot", type=Path, help="draw them there")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -38,14 +38,12 @@ COLOURS = {  # Okabe and Ito's, which the colour-blind can tell apart
 
 
 class Figures(NamedTuple):
-    """Of one variant at one N: bytes on a device, of the process, elsewhere, moved per step;
-    seconds of each round.
-    """
+    """What one variant needs at one N: bytes, and seconds of a step in each round."""
 
-    process: float
-    device: float | None = None
-    store: float = 0.0
-    moved: float = 0.0
+    process: float  # resident in the process, at the peak
+    device: float | None = None  # on one device
+    store: float = 0.0  # in host memory or on disk
+    moved: float = 0.0  # between host and device in a step
     seconds: tuple[float, ...] = ()
     measured: bool = False
     building: float = 0.0  # the peak of the process before the first step
@@ -80,9 +78,7 @@ def grows(variant: str) -> bool:
 
 def expected(variant: str, n: int, report: Report) -> Figures:
     """Bytes by the model, seconds from the largest N that has been measured."""
-    known = {
-        n: figures[variant] for n, figures in report.figures.items() if figures[variant].measured
-    }
+    known = measured(report, variant)
     largest = max(known, default=0)
     factor = n / largest if largest and grows(variant) else 1.0
     seconds = tuple(factor * x for x in known[largest].seconds) if known else ()
@@ -105,9 +101,7 @@ def groups(figures: dict[str, Figures], limit: float) -> list[list[str]]:
 
 
 def ratio(figures: Figures, other: Figures | None) -> float | None:
-    """How many times as long as a step of `figures` one of `other` takes: the median over the
-    rounds.
-    """
+    """Time of a step of `other` / time of a step of `figures`, the median over the rounds."""
     if not other or not figures.seconds or len(figures.seconds) != len(other.seconds):
         return None
     return statistics.median(b / a for a, b in zip(figures.seconds, other.seconds, strict=True))
@@ -115,41 +109,36 @@ def ratio(figures: Figures, other: Figures | None) -> float | None:
 
 def table(report: Report) -> str:
     """The figures as a Markdown table; megabytes are 10^6 bytes."""
-    names = (
-        "N",
-        "variant",
-        "device MB",
-        "less",
-        "process MB",
-        "store MB",
-        "moved MB",
-        "ms / step",
-        "faster",
-        "from",
-    )
-    lines = ["| " + " | ".join(names) + " |", "|--:|:--|--:|--:|--:|--:|--:|--:|--:|:--|"]
+    lines = [
+        "| N | variant | device MB | less | process MB | store MB | moved MB "
+        "| ms / step | faster | from |",
+        "|--:|:--|--:|--:|--:|--:|--:|--:|--:|:--|",
+    ]
     for n, variants in report.figures.items():
         naive = variants.get("naive")
         for variant, figures in variants.items():
-            less = (
-                naive.device / figures.device if naive and naive.device and figures.device else None
-            )
-            seconds = statistics.median(figures.seconds) if figures.seconds else None
+            less = None
+            if naive and naive.device and figures.device:
+                less = naive.device / figures.device
             cells = [
                 f"{n:,}",
                 LABELS[variant],
                 megabytes(figures.device),
                 number(less),
                 megabytes(figures.process),
-            ]
-            cells += [
                 megabytes(figures.store),
                 megabytes(figures.moved),
-                number(seconds and 1e3 * seconds),
+                number(milliseconds(figures)),
+                number(ratio(figures, naive)),
+                "measured" if figures.measured else "model",
             ]
-            cells += [number(ratio(figures, naive)), "measured" if figures.measured else "model"]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def milliseconds(figures: Figures) -> float | None:
+    """The median step, where its time is known."""
+    return 1e3 * statistics.median(figures.seconds) if figures.seconds else None
 
 
 def megabytes(count: float | None) -> str:
@@ -159,40 +148,41 @@ def megabytes(count: float | None) -> str:
 
 def number(value: float | None) -> str:
     """At least three digits and no exponent."""
-    return "-" if value is None else f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+    if value is None:
+        return "-"
+    decimals = 2
+    if value >= 10:
+        decimals = 0 if value >= 100 else 1
+    return f"{value:,.{decimals}f}"
 
 
 def checks(report: Report) -> str:
     """What the head is accepted by, with its numbers."""
-    at = report.figures.get(IMAGENET, {})
-    naive, blockwise = at.get("naive"), at.get("blockwise")
-    lines = [f"(1) N = {IMAGENET:,}, D = {report.dim}, B = {report.batch}: not measured"]
+    figures = report.figures.get(IMAGENET, {})
+    naive, blockwise = figures.get("naive"), figures.get("blockwise")
+    result = "not measured"
     if naive and blockwise and naive.measured and blockwise.measured:
         rows = 12 * IMAGENET * report.dim
-        peak, memory, time = (
-            blockwise.process / rows,
-            naive.process / blockwise.process,
-            ratio(blockwise, naive) or 0,
-        )
+        peak = blockwise.process / rows
+        memory = naive.process / blockwise.process
         planned = (naive.device or 0) / (blockwise.device or 1)
-        lines[0] = lines[0].replace("not measured", "") + (
-            f"peak of the blockwise process / (weights + moments) {peak:.3f}, of it building "
-            f"{blockwise.building / rows:.3f} (at most 1.10: {peak <= 1.10}); naive / blockwise "
-            f"memory {memory:.2f}, "
-            f"as the compiler plans {planned:.2f} (at least 3: {min(memory, planned) >= 3}); naive "
-            "/ blockwise time "
-            f"{time:.2f} (at least 1: {time >= 1})"
+        time = ratio(blockwise, naive) or 0
+        result = (
+            f"peak of the blockwise process / (weights + moments) {peak:.3f}, "
+            f"of it building {blockwise.building / rows:.3f} (at most 1.10: {peak <= 1.10}); "
+            f"naive / blockwise memory {memory:.2f}, "
+            f"as the compiler plans {planned:.2f} (at least 3: {min(memory, planned) >= 3}); "
+            f"naive / blockwise time {time:.2f} (at least 1: {time >= 1})"
         )
+    lines = [f"(1) N = {IMAGENET:,}, D = {report.dim}, B = {report.batch}: {result}"]
     for variant in ("host", "file"):
-        found = {n: figures.device for n, figures in measured(report, variant).items()}
-        few, many = min(found, default=0), max(found, default=0)
-        there = "not measured at two N"
+        planned_by_n = {n: x.device for n, x in measured(report, variant).items()}
+        few, many = min(planned_by_n, default=0), max(planned_by_n, default=0)
+        result = "not measured at two N"
         if few < many:
-            there = (
-                f"{found[few]:,} bytes at N = {few:,}, {found[many]:,} at {many:,}: equal "
-                f"{found[few] == found[many]}"
-            )
-        lines.append(f"(2) {LABELS[variant]}, on the device: {there}")
+            first, last = planned_by_n[few], planned_by_n[many]
+            result = f"{first:,} bytes at N = {few:,}, {last:,} at {many:,}: equal {first == last}"
+        lines.append(f"(2) {LABELS[variant]}, on the device: {result}")
     return "\n".join(lines)
 
 
@@ -229,24 +219,15 @@ def draw_memory(axes: Any, report: Report) -> None:
         axes.plot(ends, planned, color=COLOURS[variant][0], linewidth=1.3)
         last[name] = planned[1], COLOURS[variant][0]
     for variant, (colour, marker) in COLOURS.items():
-        found = {n: x.device / 1e9 for n, x in measured(report, variant).items() if x.device}
-        axes.plot(list(found), list(found.values()), marker, color=colour, markersize=5)
+        points = {n: x.device / 1e9 for n, x in measured(report, variant).items() if x.device}
+        axes.plot(list(points), list(points.values()), marker, color=colour, markersize=5)
+    above = {"xytext": (0, 3), "textcoords": "offset points"}
     for size in (16, 80):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
-        axes.annotate(
-            f"{size} GB",
-            (ends[0], size),
-            (0, 3),
-            textcoords="offset points",
-            color="0.4",
-            fontsize=8,
-        )
+        axes.annotate(f"{size} GB", (ends[0], size), color="0.4", fontsize=8, **above)
     axes.set(ylabel="memory of one device, GB", ylim=(1e-4, None))
-    axes.set_title(
-        f"Memory, D = {report.dim}, B = {report.batch}: measured; lines by the model",
-        fontsize=10,
-        loc="left",
-    )
+    title = f"Memory, D = {report.dim}, B = {report.batch}: measured; lines by the model"
+    axes.set_title(title, fontsize=10, loc="left")
     label(axes, ends[1], last)
 
 
@@ -254,42 +235,31 @@ def draw_time(axes: Any, report: Report) -> None:
     """Markers where measured, joined by lines; dashed by the model."""
     last = {}
     for variant, (colour, marker) in COLOURS.items():
-        found = {
-            n: x[variant] for n, x in report.figures.items() if variant in x and x[variant].seconds
-        }
-        times = {n: 1e3 * statistics.median(figures.seconds) for n, figures in found.items()}
+        figures = {n: x[variant] for n, x in report.figures.items() if variant in x}
+        times = {n: milliseconds(x) for n, x in figures.items() if x.seconds}
         if times:
-            axes.plot(list(times), list(times.values()), "--", color=colour, linewidth=1)
             points = {n: times[n] for n in measured(report, variant)}
-            axes.plot(
-                list(points),
-                list(points.values()),
-                marker + "-",
-                color=colour,
-                linewidth=1.3,
-                markersize=5,
-            )
+            line = {"color": colour, "linewidth": 1.3, "markersize": 5}
+            axes.plot(list(times), list(times.values()), "--", color=colour, linewidth=1)
+            axes.plot(list(points), list(points.values()), marker + "-", **line)
             last[LABELS[variant]] = times[max(times)], colour
     axes.set(ylabel="ms / step", ylim=(None, 4 * axes.get_ylim()[1]))
-    axes.set_title(
-        "Time of a step, on virtual CPU devices; dashed by the model", fontsize=10, loc="left"
-    )
+    title = "Time of a step, on virtual CPU devices; dashed by the model"
+    axes.set_title(title, fontsize=10, loc="left")
     label(axes, max(report.figures), last)
 
 
 def measured(report: Report, variant: str) -> dict[int, Figures]:
     """What was measured of a variant, by N."""
-    return {
-        n: x[variant] for n, x in report.figures.items() if variant in x and x[variant].measured
-    }
+    figures = {n: x[variant] for n, x in report.figures.items() if variant in x}
+    return {n: x for n, x in figures.items() if x.measured}
 
 
 def label(axes: Any, x: float, last: dict[str, tuple[float, str]]) -> None:
-    """Name the lines at their right end; names that would touch stand evenly around the middle of
-    their lines.
-    """
+    """Name the lines at their right end; names that would touch are spread around their middle."""
     low, high = (math.log10(y) for y in axes.get_ylim())
-    gap, near = 0.05 * (high - low), list[list[tuple[float, str, str]]]()
+    gap = 0.05 * (high - low)
+    near: list[list[tuple[float, str, str]]] = []
     for name, (y, colour) in sorted(last.items(), key=lambda item: item[1][0]):
         if not near or math.log10(y) - near[-1][-1][0] > gap:
             near.append([])
@@ -298,29 +268,25 @@ def label(axes: Any, x: float, last: dict[str, tuple[float, str]]) -> None:
     for names in near:
         first = statistics.mean(y for y, _, _ in names) - gap * (len(names) - 1) / 2
         for place, (_, name, colour) in enumerate(names):
-            axes.annotate(
-                name,
-                (x, 10 ** (first + gap * place)),
-                color=colour,
-                annotation_clip=False,
-                **offset,
-            )
+            height = 10 ** (first + gap * place)
+            axes.annotate(name, (x, height), color=colour, annotation_clip=False, **offset)
 
 
 def load(path: Path) -> Report:
     """What `save` wrote."""
-    dim, batch, figures = json.loads(path.read_text())
-    return Report(
-        dim,
-        batch,
-        {int(n): {x: Figures(**y) for x, y in found.items()} for n, found in figures.items()},
-    )
+    dim, batch, content = json.loads(path.read_text())
+    figures = {}
+    for n, variants in content.items():
+        figures[int(n)] = {variant: Figures(**fields) for variant, fields in variants.items()}
+    return Report(dim, batch, figures)
 
 
 def save(report: Report, path: Path) -> None:
     """Write the figures as JSON."""
-    figures = {n: {x: y._asdict() for x, y in found.items()} for n, found in report.figures.items()}
-    path.write_text(json.dumps([report.dim, report.batch, figures]))
+    content = {}
+    for n, variants in report.figures.items():
+        content[n] = {variant: figures._asdict() for variant, figures in variants.items()}
+    path.write_text(json.dumps([report.dim, report.batch, content]))
 
 
 if __name__ == "__main__":

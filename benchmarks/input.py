@@ -1,26 +1,29 @@
-"""Images per second of every stage and every way from a file to a training batch, beside
-torchvision's.
+"""Images per second of every way from a file to a training batch, beside torchvision's.
 
     python -m benchmarks.input --torch=PYTHON
 
-where PYTHON is an interpreter with torch and torchvision; without one their rows are left out. For
-each of two kinds of images (32-pixel PNGs, 224-pixel JPEGs), made on the spot:
+PYTHON is an interpreter with torch and torchvision; without one their rows are left out. For each
+of two kinds of images (32-pixel PNGs, 224-pixel JPEGs), made on the spot:
 
 - `bare decoding`: the files' bytes are in memory, Pillow decodes them, with one thread per core and
-nothing else;
+  nothing else;
 - `streamed`: `config.data.decoded_gib=0`, batches on the device, by threads or by processes
-(`config.data.workers`);
-- `mapped`: from the decoded file; `resident`: a gather inside the jitted step;
+  (`config.data.workers`);
+- `mapped`: from the decoded file;
+- `resident`: a gather inside the jitted step;
 - `DataLoader`: torchvision's ImageFolder and transforms with as many workers as cores, uint8
-batches; `+ SimCLR view`:
-  with the usual transforms of one view, which in sslx are the row `SimCLR view`, on the device.
+  batches;
+- `DataLoader + SimCLR view`: with the usual transforms of one view, which in sslx are the row
+  `SimCLR view`, on the device.
 
 How to read it: all ways take turns within every round, in an order that is drawn anew, and a ratio
 is the median over the rounds of its time / time of bare decoding. The ratios are the result; images
 per second depend on the machine. The last lines compare a SimCLR view with a step of ResNet-18, and
-say what share of a step waits for resident data."""
+print what share of a step waits for resident data.
+"""
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -29,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,16 +54,17 @@ def make_images(folder: Path, size: int) -> list[Path]:
     for number in range(count):
         path = folder / "train" / str(number % 2) / f"{number:05}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = np.clip(
-            128 + 50 * rng.normal(size=(size // 8 + 1, size // 8 + 1, 3)), 0, 255
-        ).astype(np.uint8)
-        smooth = np.asarray(
-            Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC), np.int16
-        )
-        noisy = np.clip(smooth + rng.normal(scale=8, size=smooth.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(path, **({"quality": 90} if suffix == "jpg" else {}))
+        few = size // 8 + 1
+        coarse = Image.fromarray(pixels(128 + 50 * rng.normal(size=(few, few, 3))))
+        smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), np.int16)
+        noisy = Image.fromarray(pixels(smooth + rng.normal(scale=8, size=smooth.shape)))
+        noisy.save(path, quality=90)  # PNG has no quality and ignores it
         paths.append(path)
     return paths
+
+
+def pixels(values: np.ndarray) -> np.ndarray:
+    return values.clip(0, 255).astype(np.uint8)
 
 
 def timed(run: Callable[[], object]) -> float:
@@ -71,14 +75,12 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def ways(folder: Path, paths: list[Path], size: int) -> dict[str, Callable[[], float]]:
-    """What is compared, each a function that handles as many images as there are and says how many
-    seconds it took.
-    """
+    """The ways of sslx, each a function that handles every image once and returns the seconds."""
     import jax
 
     from configs import base
-    from sslx.data import sources
     from sslx.data.decode import decode
+    from sslx.data.load import load
     from sslx.training import parallel
     from sslx.training.input import Input
     from sslx.views.augment import augment
@@ -92,29 +94,22 @@ def ways(folder: Path, paths: list[Path], size: int) -> dict[str, Callable[[], f
 
     def bare(threads: int, resize: int = 0) -> Callable[[], float]:
         pool = ThreadPoolExecutor(threads)
-        return lambda: timed(
-            lambda: list(pool.map(lambda content: decode(content, resize, 3), contents))
-        )
+
+        def run() -> list[np.ndarray]:
+            return list(pool.map(lambda content: decode(content, resize, 3), contents))
+
+        return lambda: timed(run)
 
     def batches(
         resident: float, decoded: float, workers: int = 0, image_size: int = 0
     ) -> Callable[[], float]:
         config = base.get_config().data
-        config.update(
-            name=f"folder:{folder}",
-            cache=str(folder / "cache"),
-            decoded_gib=decoded,
-            image_size=image_size,
-        )
-        source = Input(
-            sources.load(config).train.images,
-            0,
-            batch,
-            mesh,
-            resident_bytes=resident * 2**30,
-            workers=workers,
-        )
-        steps = iter(range(10**9))
+        config.update(name=f"folder:{folder}", cache=str(folder / "cache"))
+        config.update(decoded_gib=decoded, image_size=image_size)
+        images = load(config).train.images
+        resident_bytes = resident * 2**30
+        source = Input(images, 0, batch, mesh, resident_bytes=resident_bytes, workers=workers)
+        steps = itertools.count()
 
         def run(count: int) -> None:
             for _ in range(count):
@@ -127,7 +122,7 @@ def ways(folder: Path, paths: list[Path], size: int) -> dict[str, Callable[[], f
 
         return fresh
 
-    resident = batches(1, 1)
+    resident = batches(1, 1)  # first, so that the images are decoded and kept once, for all ways
     views = jax.numpy.asarray(np.stack([decode(content, 0, 3) for content in contents[:batch]]))
 
     def augmented() -> None:
@@ -164,16 +159,10 @@ def torch_ways(folder: Path, size: int) -> dict[str, Callable[[], float]]:
     torch.set_num_threads(1)
 
     def loader(steps: list[Any]) -> Callable[[], float]:
-        data = datasets.ImageFolder(
-            folder / "train", transforms.Compose([*steps, transforms.PILToTensor()])
-        )
-        options = {
-            "batch_size": KINDS[size][2],
-            "num_workers": CORES,
-            "persistent_workers": True,
-            "shuffle": True,
-        }
-        batches = torch.utils.data.DataLoader(data, **options)
+        transform = transforms.Compose([*steps, transforms.PILToTensor()])
+        data = datasets.ImageFolder(folder / "train", transform)
+        workers = {"num_workers": CORES, "persistent_workers": True}
+        batches = torch.utils.data.DataLoader(data, KINDS[size][2], shuffle=True, **workers)
         return lambda: timed(lambda: [images.shape for images, _ in batches])
 
     return {"DataLoader": loader([]), "DataLoader + SimCLR view": loader(simclr)}
@@ -182,10 +171,7 @@ def torch_ways(folder: Path, size: int) -> dict[str, Callable[[], float]]:
 def in_torch(python: str, folder: Path, size: int) -> dict[str, Callable[[], float]]:
     """`torch_ways` in a process of that interpreter, or nothing where it has no torchvision."""
     if subprocess.run([python, "-c", "import torchvision"], stderr=subprocess.DEVNULL).returncode:
-        print(
-            "DataLoader: not installed; --torch=PYTHON names an interpreter that has torch and "
-            "torchvision"
-        )
+        print("DataLoader: not installed; --torch=PYTHON names an interpreter with torchvision")
         return {}
     command = [python, "-m", "benchmarks.input", "--worker", str(folder), str(size)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -203,101 +189,75 @@ def in_torch(python: str, folder: Path, size: int) -> dict[str, Callable[[], flo
 
 def work(folder: Path, size: int) -> None:
     """Run the way that each line of the input names."""
-    found = torch_ways(folder, size)
-    print(json.dumps(list(found)), flush=True)
+    runs = torch_ways(folder, size)
+    print(json.dumps(list(runs)), flush=True)
     for line in sys.stdin:
-        print(found[line.strip()](), flush=True)
+        print(runs[line.strip()](), flush=True)
 
 
-def compare(found: dict[str, Callable[[], float]], size: int, rounds: int) -> None:
+def compare(runs: dict[str, Callable[[], float]], size: int, rounds: int) -> None:
     """Print the table of one kind of images."""
-    count = KINDS[size][1]
-    for run in found.values():
+    suffix, count, batch = KINDS[size]
+    for run in runs.values():
         run()  # compiles, starts workers, fills the system's file cache
-    times: dict[str, list[float]] = {name: [] for name in found}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name in random.sample(list(found), len(found)):
-            times[name].append(found[name]())
-    print(
-        f"\n{size}-pixel {KINDS[size][0]}, batches of {KINDS[size][2]}, {CORES} cores, {rounds} "
-        "rounds"
-    )
+        for name in random.sample(list(runs), len(runs)):
+            times[name].append(runs[name]())
+    print(f"\n{size}-pixel {suffix}, batches of {batch}, {CORES} cores, {rounds} rounds")
+    bare = times["bare decoding"]
     for name, seconds in times.items():
-        ratios = sorted(
-            time / bare for time, bare in zip(seconds, times["bare decoding"], strict=True)
-        )
-        rate, middle = count / statistics.median(seconds), statistics.median(ratios)
+        ratios = sorted(a / b for a, b in zip(seconds, bare, strict=True))
+        rate = count / statistics.median(seconds)
         print(
-            f"{name:42}{rate:12,.0f} images/s   {middle:7.3f} of bare decoding ({ratios[0]:.3f} to "
-            f"{ratios[-1]:.3f})"
+            f"{name:42}{rate:12,.0f} images/s   {statistics.median(ratios):7.3f} of bare decoding "
+            f"({ratios[0]:.3f} to {ratios[-1]:.3f})"
         )
 
 
 def compare_with_step(rounds: int) -> None:
-    """A SimCLR view at 32 pixels against a step of ResNet-18, per image, and what resident data
-    costs the step.
-    """
+    """A SimCLR view at 32 pixels and the wait for resident data, as shares of a ResNet-18 step."""
     import jax
 
-    from configs.cifar10 import simclr
-    from sslx.experiment import load_method
+    from configs import cifar10
+    from sslx.experiment import make_experiment, make_training
     from sslx.training import parallel
     from sslx.training.input import Input
-    from sslx.training.optim import make_optimizer
-    from sslx.training.schedules import Durations, learning_rate
-    from sslx.training.state import init_state, make_step
     from sslx.views.augment import augment
 
-    config = simclr.get_config()
-    config.batch_size, images = (
-        64,
-        np.random.default_rng(0).integers(0, 256, (5000, 32, 32, 3), np.uint8),
-    )
+    config = cifar10.get_config("simclr")
+    config.batch_size = 64
+    images = np.random.default_rng(0).integers(0, 256, (5000, 32, 32, 3), np.uint8)
     mesh = parallel.start(1)
     with jax.set_mesh(mesh):
-        durations = Durations(config.duration, len(images) // config.batch_size, config.batch_size)
-        method, optimizer = (
-            load_method(config, len(images)),
-            make_optimizer(config.optimizer, durations),
-        )
-        state = parallel.place(
-            init_state(method, optimizer, jax.random.key(0), (1, 32, 32, 3)), mesh
-        )
-        batches = Input(images, 0, config.batch_size, mesh, resident_bytes=2**30)
-        step = make_step(
-            method, optimizer, learning_rate(config.optimizer, durations), 0, resident=True
-        )
-        crop, some = method.views.crops[0], jax.numpy.asarray(images[: config.batch_size])
-        ratios, waits = [], []
+        experiment = make_experiment(config, len(images), channels=3)
+        training = make_training(experiment, resident=True)
+        state = parallel.place(training.init(), mesh)
+        batches = Input(images, config.seed, config.batch_size, mesh, resident_bytes=2**30)
+        crop = experiment.method.views.crops[0]
+        some = jax.numpy.asarray(images[: config.batch_size])
+        ratios: list[float] = []
+        waits: list[float] = []
         for number in range(rounds + 1):
             started = time.perf_counter()
             for _ in range(20):
                 augment(jax.random.key(number), some, crop).block_until_ready()
             view = (time.perf_counter() - started) / 20
-            started, waited = time.perf_counter(), 0.0
+            waited = 0.0
+            started = time.perf_counter()
             for k in range(2):
-                *given, seconds = batches.batch(2 * number + k)
+                on_device, index, seconds = batches.batch(2 * number + k)
                 waited += seconds
-                state, logs = step(state, *given)
+                state, logs = training.step(state, on_device, index)
                 jax.block_until_ready(logs)
-            seconds = (time.perf_counter() - started) / 2
-            ratios, waits = [*ratios, view / (seconds / 2)], [*waits, waited / 2 / seconds]
+            step = (time.perf_counter() - started) / 2
+            if number:  # the first round compiles
+                ratios.append(view / (step / 2))  # of a step's two views
+                waits.append(waited / 2 / step)
+    ratio, wait = statistics.median(ratios), statistics.median(waits)
     print(f"\nSimCLR at 32 pixels with ResNet-18, batches of {config.batch_size}, {rounds} rounds")
-    print(
-        f"a view / a step's share of it: {statistics.median(ratios[1:]):.4f} (up to "
-        f"{max(ratios[1:]):.4f})"
-    )
-    print(
-        f"waiting for resident data / step: {statistics.median(waits[1:]):.5f} (up to "
-        f"{max(waits[1:]):.5f})"
-    )
-
-
-def kinds(given: list[int]) -> Iterator[tuple[int, Path]]:
-    """Each size with a folder of its images."""
-    for size in given:
-        with tempfile.TemporaryDirectory() as folder:
-            yield size, Path(folder)
+    print(f"a view / a step's share of it: {ratio:.4f} (up to {max(ratios):.4f})")
+    print(f"waiting for resident data / step: {wait:.5f} (up to {max(waits):.5f})")
 
 
 def main() -> None:
@@ -305,18 +265,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--torch", default=sys.executable, metavar="PYTHON", help="an interpreter with torchvision"
-    )
+    torch_help = "an interpreter with torchvision"
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help=torch_help)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", type=int, nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(Path(args.worker[0]), int(args.worker[1]))
-    for size, folder in kinds(args.sizes):
-        paths = make_images(folder, size)
-        compare(ways(folder, paths, size) | in_torch(args.torch, folder, size), size, args.rounds)
+    for size in args.sizes:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            paths = make_images(folder, size)
+            runs = ways(folder, paths, size) | in_torch(args.torch, folder, size)
+            compare(runs, size, args.rounds)
     return compare_with_step(args.rounds)
 
 

@@ -1,13 +1,15 @@
 """Masks per second of `sslx.views.masks`, beside the plain generators that it replaces.
 
-Run `python -m benchmarks.masks`. I-JEPA's masks count as targets + 1 per image, a block-wise mask
-as one. The plain way draws one image after the other with Python and NumPy on one core, as a
-collator in a data-loading worker does.
+    python -m benchmarks.masks [--batch=4096] [--rounds=15]
+
+I-JEPA's masks count as targets + 1 per image, a block-wise mask as one. The plain way draws one
+image after the other with Python and NumPy on one core, as a collator in a data-loading worker
+does. All cores make masks for sslx, each those of its share of the batch.
 
 How to read it: the ways take turns within every round, and a ratio is the median over the rounds of
 plain time / time of sslx per mask, so that a busy machine slows both sides alike. The ratios are
-the result; masks/s depend on the machine. All cores make masks for sslx, each those of its share of
-the batch."""
+the result; masks/s depend on the machine.
+"""
 
 import argparse
 import math
@@ -32,9 +34,8 @@ def plain_size(rng: np.random.Generator, recipe: MultiBlock, block: str) -> tupl
     other = draw if recipe.reference else rng.random()
     area = int(recipe.patches * (scale[0] + draw * (scale[1] - scale[0])))
     aspect = ratio[0] + other * (ratio[1] - ratio[0])
-    height, width = (
-        min(recipe.reach, round(math.sqrt(side))) for side in (area * aspect, area / aspect)
-    )
+    height = min(recipe.reach, round(math.sqrt(area * aspect)))
+    width = min(recipe.reach, round(math.sqrt(area / aspect)))
     return height, width
 
 
@@ -48,9 +49,7 @@ def plain_block(rng: np.random.Generator, recipe: MultiBlock, size: tuple[int, i
 def plain_multi_block(
     rng: np.random.Generator, batch: int, recipe: MultiBlock
 ) -> list[tuple[np.ndarray, list]]:
-    """Contexts and targets as lists of patch numbers; the reference's, or the repaired ones without
-    padding.
-    """
+    """Contexts and targets as patch numbers: the reference's, or the repaired without padding."""
     longest = recipe.context_length
     sizes = {block: plain_size(rng, recipe, block) for block in ("target", "context")}
 
@@ -60,13 +59,13 @@ def plain_multi_block(
     masks = []
     for _ in range(batch):
         targets = [plain_block(rng, recipe, size("target")) for _ in range(recipe.targets)]
-        block, tries = size("context"), 0
+        block = size("context")
         whole = plain_block(rng, recipe, block)
+        tries = 0
         while True:
             kept = recipe.targets - (tries // 20 if recipe.reference else tries)
-            context = np.flatnonzero(
-                whole & ~np.any([np.zeros_like(whole), *targets[:kept]], axis=0)
-            )
+            covered = np.any([np.zeros_like(whole), *targets[:kept]], axis=0)
+            context = np.flatnonzero(whole & ~covered)
             if len(context) >= recipe.min_keep + recipe.reference:
                 break
             tries += 1
@@ -91,10 +90,8 @@ def plain_block_wise(rng: np.random.Generator, batch: int, recipe: BlockWise) ->
             height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             failures += 1
             if height < grid and width < grid:
-                top, left = (
-                    int(rng.integers(0, grid - height + 1)),
-                    int(rng.integers(0, grid - width + 1)),
-                )
+                top = int(rng.integers(0, grid - height + 1))
+                left = int(rng.integers(0, grid - width + 1))
                 block = mask[top : top + height, left : left + width]
                 if 0 < (new := height * width - int(block.sum())) <= most:
                     block[...] = True
@@ -109,6 +106,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,31 +123,24 @@ def main() -> None:
     }
     ways: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
     for name, recipe in recipes.items():
-        plain = (
-            partial(plain_multi_block, rng)
-            if isinstance(recipe, MultiBlock)
-            else partial(plain_block_wise, rng)
-        )
+        plain = plain_multi_block if isinstance(recipe, MultiBlock) else plain_block_wise
         # As in a training step: each device makes the masks of its own images.
         ours = jax.jit(partial(draw_masks, batch=batch, recipe=recipe), out_shardings=split)
-        ways[name] = (partial(ours, key), partial(plain, PLAIN_IMAGES, recipe))
+        ways[name] = (partial(ours, key), partial(plain, rng, PLAIN_IMAGES, recipe))
     print(f"{mesh.size} x {jax.devices()[0].device_kind}, 14 x 14 patches, batch {batch}")
     first = {name: seconds(ours) for name, (ours, _) in ways.items()}
-    rounds = [
-        {name: [seconds(way) for way in pair] for name, pair in ways.items()}
-        for _ in range(arguments.rounds)
-    ]
+    rounds = []
+    for _ in range(arguments.rounds):
+        rounds.append({name: [seconds(way) for way in pair] for name, pair in ways.items()})
     for name, recipe in recipes.items():
         per_image = recipe.targets + 1 if isinstance(recipe, MultiBlock) else 1
-        times = [
-            [ours / batch, plain / PLAIN_IMAGES] for ours, plain in (once[name] for once in rounds)
-        ]
-        ours, plain = (per_image / statistics.median(column) for column in zip(*times, strict=True))
-        ratio = statistics.median(slow / quick for quick, slow in times)
+        quick = [once[name][0] / batch for once in rounds]
+        slow = [once[name][1] / PLAIN_IMAGES for once in rounds]
+        ratio = statistics.median(b / a for a, b in zip(quick, slow, strict=True))
         print(
-            f"{name:24}{ours:10.0f} masks/s   plain {plain:7.0f} masks/s   plain / sslx "
-            f"{ratio:6.1f}   "
-            f"first call {first[name]:.1f} s"
+            f"{name:24}{per_image / statistics.median(quick):10.0f} masks/s   "
+            f"plain {per_image / statistics.median(slow):7.0f} masks/s   "
+            f"plain / sslx {ratio:6.1f}   first call {first[name]:.1f} s"
         )
 
 

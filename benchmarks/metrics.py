@@ -1,5 +1,4 @@
-"""Speed, accuracy and memory of `metrics/` against the plain way and against public
-implementations, paired in one run.
+"""Speed, accuracy and memory of `metrics/` against the definitions and public implementations.
 
     python -m benchmarks.metrics lidar --sizes 1000,50,512 1000,50,2048 5000,10,2048
     python -m benchmarks.metrics lidar --sizes 1000,10,8192 --rounds=1
@@ -11,7 +10,8 @@ implementations, paired in one run.
 Each round runs all programs on the same float32 array in a new random order. Printed: the median
 seconds, the median of the per-round ratios to ours (above 1: ours is faster), and the relative
 error against float64 by the definition. stable-pretraining's callback, reptrix and PyTorch's
-singular values take part where they are installed."""
+singular values take part where they are installed.
+"""
 
 import argparse
 import random
@@ -79,9 +79,8 @@ def scatters(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     means = array.mean(axis=1)
     residuals = (array - means[:, None]).reshape(-1, d)
     centred = means - means.mean(axis=0)
-    return centred.T @ centred / (n - 1), residuals.T @ residuals / (n * (q - 1)) + 1e-4 * np.eye(
-        d, dtype=array.dtype
-    )
+    ridge = 1e-4 * np.eye(d, dtype=array.dtype)
+    return centred.T @ centred / (n - 1), residuals.T @ residuals / (n * (q - 1)) + ridge
 
 
 def two_eigh(between: np.ndarray, within: np.ndarray) -> float:
@@ -94,9 +93,7 @@ def two_eigh(between: np.ndarray, within: np.ndarray) -> float:
 
 
 def stable_pretraining(array: np.ndarray) -> Program | None:
-    """The computation of its LiDAR callback on grouped rows in the array's precision, without the
-    queue around it.
-    """
+    """Its LiDAR callback's computation on grouped rows, without the queue, in their precision."""
     try:
         import torch
         from stable_pretraining.callbacks.lidar import LiDAR
@@ -138,12 +135,9 @@ def compare_lidar(n: int, q: int, d: int, rounds: int) -> None:
     exact = "two eigh, NumPy, float64"
     compare(f"LiDAR at n={n}, q={q}, d={d}", programs, rounds, exact)
     if callback and (in_float64 := stable_pretraining(array.astype(np.float64))):
-        # Its formula differs (eps 1e-8, renormalised), so its rounding is told by its own value in
-        # float64.
-        print(
-            "the callback's float32 against its own float64: "
-            f"{abs(callback() / in_float64() - 1):.1e}"
-        )
+        # Its formula differs (eps 1e-8, renormalised): its own float64 value shows its rounding.
+        error = abs(callback() / in_float64() - 1)
+        print(f"the callback's float32 against its own float64: {error:.1e}")
 
     state = LidarState()
     state.add(array)
@@ -155,31 +149,27 @@ def compare_lidar(n: int, q: int, d: int, rounds: int) -> None:
         p = np.append(values, np.zeros(d - len(values))) / values.sum() + 1e-7
         return float(np.exp(-p @ np.log(p)))
 
-    compare(
-        "its eigenproblem alone",
-        {"ours": ours, exact: lambda: two_eigh(between, within)},
-        rounds,
-        exact,
-    )
+    programs = {"ours": ours, exact: lambda: two_eigh(between, within)}
+    compare("its eigenproblem alone", programs, rounds, exact)
 
 
 def compare_rankme(n: int, d: int, rounds: int) -> None:
-    """RankMe of geometrically decaying spectra against full decompositions in the same precision."""
+    """RankMe of geometrically decaying spectra against full decompositions."""
 
     def entropy_rank(values: np.ndarray) -> float:
         p = values / values.sum() + 1e-7
         return float(np.exp(-p @ np.log(p)))
 
     rng = np.random.default_rng(0)
-    left, right = (np.linalg.qr(rng.standard_normal((size, d)))[0] for size in (n, d))
+    left = np.linalg.qr(rng.standard_normal((n, d)))[0]
+    right = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    exact = "svdvals, NumPy, float64"
     for condition in (1e3, 1e6, 1e8):
         array = (left * condition ** (-np.arange(d) / (d - 1))) @ right.T
         programs: dict[str, Program] = {
             "ours": lambda array=array: rankme(array),
             "ours, rtol=1e-7": lambda array=array: rankme(array, rtol=1e-7),
-            "svdvals, NumPy, float64": lambda array=array: entropy_rank(
-                np.linalg.svd(array, compute_uv=False)
-            ),
+            exact: lambda array=array: entropy_rank(np.linalg.svd(array, compute_uv=False)),
             "Gram + eigvalsh, NumPy, float32": lambda array=array: _gram32(
                 array.astype(np.float32), entropy_rank
             ),
@@ -193,12 +183,7 @@ def compare_rankme(n: int, d: int, rounds: int) -> None:
             )
         except ImportError:
             pass
-        compare(
-            f"RankMe at {n} x {d}, condition {condition:.0e}",
-            programs,
-            rounds,
-            "svdvals, NumPy, float64",
-        )
+        compare(f"RankMe at {n} x {d}, condition {condition:.0e}", programs, rounds, exact)
 
 
 def _gram32(array: np.ndarray, rank: Callable[[np.ndarray], float]) -> float:
@@ -206,9 +191,7 @@ def _gram32(array: np.ndarray, rank: Callable[[np.ndarray], float]) -> float:
 
 
 def compare_products(n: int, d: int, rounds: int) -> None:
-    """Where the time of a scatter matrix goes: ways to multiply rows [n, d] of float32 with
-    themselves.
-    """
+    """Where the time of a scatter matrix goes: ways to multiply float32 rows [n, d]."""
     array = np.random.default_rng(0).standard_normal((n, d), np.float32)
     wide = array.astype(np.float64)
     with jax.enable_x64(True):
@@ -226,8 +209,9 @@ def compare_products(n: int, d: int, rounds: int) -> None:
                 total += block.T @ block
             return float(np.trace(total))
 
+        ours = "BLAS dsyrk, float64 (ours)"
         programs: dict[str, Program] = {
-            "BLAS dsyrk, float64 (ours)": lambda: np.trace(blas.dsyrk(1.0, wide.T, lower=1)),
+            ours: lambda: np.trace(blas.dsyrk(1.0, wide.T, lower=1)),
             "XLA dot, float64": xla,
             "BLAS dgemm, float64": lambda: np.trace(blas.dgemm(1.0, wide.T, wide.T, trans_b=1)),
             "float32 products of 512 rows, summed in 64": blocks32,
@@ -235,27 +219,19 @@ def compare_products(n: int, d: int, rounds: int) -> None:
                 blas.ssyrk(1.0, array.T, lower=1), dtype=np.float64
             ),
         }
-        compare(
-            f"rows^T rows of {n} x {d} (value: the trace)",
-            programs,
-            rounds,
-            "BLAS dsyrk, float64 (ours)",
-        )
+        compare(f"rows^T rows of {n} x {d} (value: the trace)", programs, rounds, ours)
 
 
 def stream(n: int, q: int, d: int, batch: int) -> None:
-    """Peak memory of a streamed LiDAR, counted in d x d float64 matrices above what the program
-    held before.
-    """
+    """Peak memory of a streamed LiDAR, in d x d float64 matrices beyond what was held before."""
     rng = np.random.default_rng(0)
     warm = LidarState()  # loads the libraries and their threads' buffers
-    warm.add(
-        rng.standard_normal((600, 4, 64), np.float32)
-        + rng.standard_normal((600, 1, 64), np.float32)
-    )
+    noise = rng.standard_normal((600, 4, 64), np.float32)
+    warm.add(noise + rng.standard_normal((600, 1, 64), np.float32))
     lidar(warm)
     array = np.ones((batch, q, d), np.float32)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = peak_memory()
+    start = time.perf_counter()
     state = LidarState()
     for _ in range(0, n, batch):
         rng.standard_normal(dtype=np.float32, out=array)
@@ -264,25 +240,24 @@ def stream(n: int, q: int, d: int, batch: int) -> None:
     added = time.perf_counter() - start
     value = lidar(state)
     solved = time.perf_counter() - start - added
-    matrix, peak = 8 * d * d, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    matrix = 8 * d * d
+    peak = peak_memory() - before
     print(
-        f"streamed LiDAR at n={n}, q={q}, d={d}: {value:.2f}; {added:.0f} s to add, {solved:.0f} s "
-        "to solve"
+        f"streamed LiDAR at n={n}, q={q}, d={d}: {value:.2f}; "
+        f"{added:.0f} s to add, {solved:.0f} s to solve"
     )
-    print(
-        f"peak: {peak / matrix:.2f} d x d float64 matrices ({peak / 2**30:.2f} GiB) beside batches "
-        f"of {batch} images,"
-    )
-    print(
-        f"{array.nbytes / matrix:.2f} such matrices; all rows in float32: "
-        f"{4 * n * q * d / 2**30:.1f} GiB"
-    )
+    print(f"peak: {peak / matrix:.2f} d x d float64 matrices ({peak / 2**30:.2f} GiB)")
+    print(f"a batch of {batch} images: {array.nbytes / matrix:.2f} such matrices")
+    print(f"all rows in float32: {4 * n * q * d / 2**30:.1f} GiB")
+
+
+def peak_memory() -> int:
+    """Bytes: the most that this process has had resident until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def draw(path: Path) -> None:
-    """The picture: what noise dimensions do to RankMe, LiDAR and debiased LiDAR (Proposition 1 of
-    the LiDAR paper).
-    """
+    """Draw what noise dimensions do to RankMe and LiDAR (Proposition 1 of the LiDAR paper)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -298,13 +273,9 @@ def draw(path: Path) -> None:
     for extra in added:
         rng = np.random.default_rng(0)
         signal = rng.standard_normal((1000, 1, 16))
-        array = np.concatenate(
-            [
-                signal + 0.1 * rng.standard_normal((1000, 10, 16)),
-                rng.standard_normal((1000, 10, extra)),
-            ],
-            axis=2,
-        )
+        views_of_signal = signal + 0.1 * rng.standard_normal((1000, 10, 16))
+        noise = rng.standard_normal((1000, 10, extra))
+        array = np.concatenate([views_of_signal, noise], axis=2)
         lines["RankMe"].append(rankme(array[:, 0]))
         lines["LiDAR, q = 2"].append(lidar(array[:, :2]))
         lines["LiDAR, q = 10"].append(lidar(array))
@@ -314,12 +285,8 @@ def draw(path: Path) -> None:
         axes.plot(np.maximum(added, 4), values, style, label=name)
         print(f"{name:24}", *(f"{value:8.2f}" for value in values))
     axes.axhline(16, color="0.5", linestyle=":", label="16 signal dimensions")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="noise dimensions beside the signal",
-        ylabel="effective rank",
-    )
+    axes.set(xscale="log", xlabel="noise dimensions beside the signal")
+    axes.set(yscale="log", ylabel="effective rank")
     axes.set_xticks([max(extra, 4) for extra in added], [str(extra) for extra in added])
     axes.set_yticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
@@ -336,18 +303,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("lidar", "rankme", "products", "streaming", "picture"))
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        default=["1000,50,512", "1000,50,2048", "5000,10,2048"],
-        help="n,q,d of lidar",
-    )
+    sizes = ["1000,50,512", "1000,50,2048", "5000,10,2048"]
+    parser.add_argument("--sizes", nargs="+", default=sizes, help="n,q,d of lidar")
     parser.add_argument("--size", help="n,d of rankme and products, n,q,d of streaming")
     parser.add_argument("--batch", type=int, default=100, help="images in a batch of streaming")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--write", type=Path, default=Path("docs/noise.png"), help="where the picture goes"
-    )
+    picture = Path("docs/noise.png")
+    parser.add_argument("--write", type=Path, default=picture, help="where the picture goes")
     args = parser.parse_args()
     size = tuple(int(number) for number in args.size.split(",")) if args.size else None
     if args.what == "lidar":

@@ -1,18 +1,21 @@
 """Why does a linear probe fall when DIET trains for long, while RankMe and LiDAR go on rising?
 
-python -m benchmarks.overtraining [--run=FOLDER] [--config.FIELD=VALUE ...]
+    python -m benchmarks.overtraining [--run=FOLDER] [--config.FIELD=VALUE ...]
 
-Trains (or resumes) the digits recipe for 200 epochs instead of 50, and prints for every checkpoint
-  test              probe trained on the features of the pretraining images and judged on unseen
-  images, for the L2 that
-                    a held-out fifth of the pretraining images chooses
-  strong L2         the same with a hundred times the usual L2: would repair a probe that merely
-  overfits seen              accuracy on that fifth: images that the probe has not seen, but DIET
-  has unseen            probe trained on one half of the unseen images and judged on the other, both
-  ways same number seen  the same with equally many pretraining images in place of the training half
-  kNN               as eval.py
-  member?           accuracy of telling from the features whether an image took part in pretraining
-  (0.5: chance) RankMe seen, unseen
+Trains (or resumes) the digits recipe for 200 epochs instead of 50. Images of the training split are
+seen, those of the test split unseen. Printed for every checkpoint:
+
+- test: a probe trained on the seen images and evaluated on the unseen ones, with the L2 that a
+  held-out fifth of the seen images chooses;
+- strong L2: the same with a hundred times the usual L2, which would repair a probe that merely
+  overfits;
+- seen: accuracy on that fifth, images that the probe has not seen, but DIET has;
+- unseen: a probe trained on one half of the unseen images and evaluated on the other, both ways;
+- same number seen: the same with equally many seen images in place of the training half;
+- kNN: as eval.py;
+- member?: accuracy of finding from the features whether an image took part in pretraining (0.5 is
+  chance);
+- RankMe seen, RankMe unseen.
 """
 
 import subprocess
@@ -28,15 +31,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from metrics import rankme
-from sslx.data import sources
+from sslx.data.load import load
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.knn import knn_accuracy
 from sslx.evaluation.linear_probe import linear_probe
-from sslx.experiment import load_method
+from sslx.experiment import make_experiment
 from sslx.training import parallel
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.run_folder import read_config
-from sslx.training.state import model_of
 
 RUN = flags.DEFINE_string("run", "runs/digits-diet-long", "The run's folder.")
 LONG = ("--config.duration=200 epochs", "--config.monitor.every=0 steps")
@@ -48,32 +50,31 @@ def classifier(strength: float):
 
 
 def across(a, a_labels, b, b_labels) -> float:
-    """Accuracy of a probe trained on `a` and judged on `b`."""
+    """Accuracy on `b` of a probe trained on `a`."""
     return classifier(0.1).fit(a, a_labels).score(b, b_labels)
 
 
 def look(seen, seen_labels, unseen, unseen_labels) -> dict[str, float]:
     """The columns of one checkpoint."""
     result = linear_probe(seen, seen_labels, unseen, unseen_labels, protocol="lbfgs")
+    strong = classifier(1 / (0.1 * len(seen))).fit(seen, seen_labels)
     order = np.random.default_rng(0).permutation(len(unseen))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
-    few = np.random.default_rng(1).permutation(len(seen))[: len(halves[0])]
-    swapped = [
-        (unseen[i], unseen_labels[i], unseen[j], unseen_labels[j])
-        for i, j in (halves, halves[::-1])
-    ]
+    first, second = np.split(order, [len(order) // 2])
+    few = np.random.default_rng(1).permutation(len(seen))[: len(first)]
+    from_unseen, from_seen = [], []
+    for train, test in ((first, second), (second, first)):
+        tested = unseen[test], unseen_labels[test]
+        from_unseen.append(across(unseen[train], unseen_labels[train], *tested))
+        from_seen.append(across(seen[few], seen_labels[few], *tested))
     equal = np.random.default_rng(2).permutation(len(seen))[: len(unseen)]
-    both, member = np.concatenate([seen[equal], unseen]), np.repeat([1, 0], len(unseen))
+    both = np.concatenate([seen[equal], unseen])
+    member = np.repeat([1, 0], len(unseen))
     return {
         "test": result.accuracy,
-        "strong L2": classifier(1 / (0.1 * len(seen)))
-        .fit(seen, seen_labels)
-        .score(unseen, unseen_labels),
+        "strong L2": strong.score(unseen, unseen_labels),
         "seen": result.validation_accuracy,
-        "unseen": float(np.mean([across(*half) for half in swapped])),
-        "same number seen": float(
-            np.mean([across(seen[few], seen_labels[few], half[2], half[3]) for half in swapped])
-        ),
+        "unseen": float(np.mean(from_unseen)),
+        "same number seen": float(np.mean(from_seen)),
         "kNN": knn_accuracy(seen, seen_labels, unseen, unseen_labels),
         "member?": cross_val_score(classifier(0.1), both, member, cv=5).mean(),
         "RankMe seen": rankme(seen[equal]),
@@ -86,7 +87,7 @@ def main(argv: list[str]) -> None:
     command = [
         sys.executable,
         "train.py",
-        "--config=configs/digits/diet.py",
+        "--config=configs/digits.py:diet",
         f"--run={RUN.value}",
         *LONG,
         *argv[1:],
@@ -96,25 +97,19 @@ def main(argv: list[str]) -> None:
     folder = Path(RUN.value)
     config = read_config(folder)
     mesh = parallel.start()
-    train, _, test = sources.load(config.data)
-    method = load_method(config, len(train.images))
-    size = method.views.crops[0].size
-    params, extra = method.init(jax.random.key(0), (1, size, size, train.images.shape[-1]))
-    like = parallel.replicated_like(model_of(params, extra), mesh)
+    data = load(config.data)
+    experiment = make_experiment(config, len(data.train.images), data.train.images.shape[-1])
+    model_like = experiment.model_like(mesh)
     with jax.set_mesh(mesh):
-        checkpoints, extractor = Checkpoints(folder / "checkpoints"), Extractor(method, mesh, 512)
+        checkpoints = Checkpoints(folder / "checkpoints")
+        extractor = Extractor(experiment.method, mesh, batch_size=512)
         for step in checkpoints.steps():
-            model = checkpoints.restore_model(step, like)
-            seen, unseen = (
-                np.asarray(extractor.plain(model, split.images).representation)
-                for split in (train, test)
-            )
-            columns = look(seen, train.labels, unseen, test.labels)
-            print(
-                f"step {step:5}  "
-                + "  ".join(f"{name} {value:.3f}" for name, value in columns.items()),
-                flush=True,
-            )
+            model = checkpoints.restore_model(step, model_like)
+            seen = extractor.plain(model, data.train.images).representation
+            unseen = extractor.plain(model, data.test.images).representation
+            columns = look(seen, data.train.labels, unseen, data.test.labels)
+            cells = [f"{name} {value:.3f}" for name, value in columns.items()]
+            print(f"step {step:5}", *cells, sep="  ", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """How long from `python train.py` to the end of its first step, with a warm compilation cache?
 
-python -m benchmarks.startup [recipe]
+    python -m benchmarks.startup [RECIPE]
 
 Alternates, in processes of their own, the bare import of jax, flax, optax and orbax with the start
 of a training run, and prints the median seconds and the median of the paired ratios. The step's own
 time is printed too: the target is a start within twice the import plus one step. One untimed start
-fills the caches."""
+fills the caches.
+"""
 
 import itertools
 import statistics
@@ -26,16 +27,14 @@ def seconds_to_import() -> float:
 
 
 def seconds_to_step(recipe: str) -> tuple[float, float]:
-    """Seconds from the start of train.py to the end of step 1, and of a step (the fastest of the
-    next eight).
-    """
+    """Seconds from the start of train.py to the end of step 1, and of the fastest of 8 more."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-u", "train.py", f"--config={recipe}", f"--run={folder}/run"]
         command += ["--config.log.every=1 steps"]
-        started, ends = time.perf_counter(), []
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        ends: list[float] = []
+        started = time.perf_counter()
+        with subprocess.Popen(command, text=True, **pipes) as process:
             for line in process.stdout or ():
                 if line.startswith("step "):
                     ends.append(time.perf_counter() - started)
@@ -47,7 +46,7 @@ def seconds_to_step(recipe: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    recipe = sys.argv[1] if len(sys.argv) > 1 else "configs/digits/diet.py"
+    recipe = sys.argv[1] if len(sys.argv) > 1 else "configs/digits.py:diet"
     seconds_to_step(recipe)
     rounds = [(seconds_to_import(), *seconds_to_step(recipe)) for _ in range(ROUNDS)]
     bare, first, step = (statistics.median(column) for column in zip(*rounds, strict=True))

@@ -1,14 +1,29 @@
-"""Every field of a run with its default. A recipe in `configs/<dataset>/<method>.py` starts from
-here.
+"""The fields of a run with their defaults, from which every recipe starts.
 
+Fields and defaults of methods, models, crops, masks and groups are those of the code: the functions
+below read them from the dataclass or the signature, where a comment says what each field means.
 Durations are text: "200 epochs", "5000 steps", "1e6 examples" or "5%" of the whole run; "0 steps"
-switches a thing off."""
+switches a thing off.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from sslx.experiment import check_fields, import_method
+from sslx.hints import did_you_mean
+from sslx.models import resnet as resnets
+from sslx.models import vit as transformers
+from sslx.training.optim import Group
+from sslx.views.crop import Crop
+from sslx.views.masks import BlockWise, MultiBlock
+
 
 def get_config() -> ConfigDict:
-    """The defaults; `method` and `views` are the recipe's own."""
+    """Return the defaults; `method` and `views` are the recipe's own."""
     config = ConfigDict()
     config.seed = 0
     config.duration = "100 epochs"
@@ -16,55 +31,31 @@ def get_config() -> ConfigDict:
     config.devices = 0  # 0: all accelerators; on CPU one device per core
 
     config.data = ConfigDict()
-    # python -m sslx.datasets.prepare --list has the names; or folder:PATH, npz:FILE,
-    # array_record:PATH
+    # A name that `python -m sslx.datasets --list` shows, folder:PATH, npz:FILE, array_record:PATH
     config.data.name = "digits"
-    config.data.dir = (
-        ""  # where TFDS keeps its data; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
-    )
-    config.data.cache = ""  # where decoded images are kept; empty: sslx_decoded in `dir`
-    config.data.train_split = (
-        ""  # of TFDS's splits, with its slicing: train[:90%]; empty: the data set's own, or train
-    )
-    config.data.probe_split = (
-        ""  # what probes learn from; empty: the data set's own, or what pretrains
-    )
-    config.data.test_split = ""  # empty: the data set's own, or test, else validation, else none
-    config.data.image_size = (
-        0  # pixels of the stored square image; 0: as it is (all images of one size)
-    )
+    config.data.dir = ""  # where TFDS keeps its data; "": $TFDS_DATA_DIR or ~/tensorflow_datasets
+    config.data.cache = ""  # where decoded images are kept; "": sslx_decoded in `dir`
+    # Splits as TFDS names and slices them, such as train[:90%]; empty: the data set's own
+    config.data.train_split = ""  # else train
+    config.data.probe_split = ""  # what probes learn from; else what pretrains
+    config.data.test_split = ""  # else test, else validation, else none
+    config.data.image_size = 0  # pixels of the stored square image; 0: as it is (all of one size)
     config.data.channels = 3  # of image files: 3 colour, 1 gray
     config.data.on_corrupt = "refuse"  # an unreadable image: refuse or skip
-    config.data.resident_gib = (
-        2.0  # a training split up to this size, decoded, lives in device memory
-    )
-    config.data.decoded_gib = (
-        100.0  # up to this size a split is kept decoded on disk; above, decoded as it is used
-    )
-    config.data.workers = 0  # of that decoding: 0 threads, above 0 so many processes
+    config.data.resident_gib = 2.0  # a decoded training split up to this lives in device memory
+    # Up to this a split is kept decoded on disk; above, it is decoded as it is used
+    config.data.decoded_gib = 100.0
+    config.data.workers = 0  # what decodes then: 0 threads, above 0 so many processes
 
-    config.model = ConfigDict()
-    config.model.name = "resnet"
-    config.model.variant = "resnet18"  # resnet18, resnet34, resnet50, resnet101, resnet_tiny
-    config.model.stem = "small"  # small: 3x3, no max-pool; imagenet: 7x7, max-pool
-    config.model.stem_padding = 1  # of the small stem; 2 gives solo-learn's and DIET's larger maps
-    config.model.norm = "batch"
-    config.model.dtype = "float32"  # of the computation; parameters are always float32
-    config.model.zero_init_residual = False
-    config.model.width = 0  # channels of the first stage; 0: the variant's own
+    config.model = resnet(stem="small")  # or vit(...)
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = (
-        "adamw"  # adamw, sgd, lars (VICReg's), lars_simclr, larc (SwAV's, solo-learn's)
-    )
+    # adamw, sgd, lars (VICReg's), lars_simclr, larc (SwAV's, solo-learn's)
+    config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.reference_batch = (
-        0  # scale the rate by batch_size / reference_batch; 0: take it as it is
-    )
+    config.optimizer.reference_batch = 0  # the rate is times batch_size / reference_batch; 0: as is
     config.optimizer.weight_decay = 0.05
-    config.optimizer.weight_decay_end = (
-        -1.0
-    )  # a cosine from `weight_decay` to it over the run; below 0: constant
+    config.optimizer.weight_decay_end = -1.0  # reached by a cosine over the run; below 0: constant
     config.optimizer.no_decay = ""  # regular expression of parameter paths without decay
     config.optimizer.decay_min_ndim = 0  # 2: biases and norm scales without decay
     config.optimizer.b1 = 0.9
@@ -75,36 +66,27 @@ def get_config() -> ConfigDict:
     config.optimizer.trust = 0.001  # of lars, lars_simclr and larc: the trust ratio's factor
     config.optimizer.trust_clip = False  # of larc: no tensor's rate exceeds the learning rate
     config.optimizer.clip_norm = 0.0  # of the global gradient norm; 0: off
-    config.optimizer.clip_tensor_norm = (
-        0.0  # of each tensor's own gradient, before the global norm; 0: off
-    )
-    config.optimizer.schedule = (
-        "cosine"  # cosine, linspace (DINO's), epochs (MoCo's), shifted (I-JEPA's), tri_phase
-    )
+    config.optimizer.clip_tensor_norm = 0.0  # of each tensor's gradient, before that; 0: off
+    # cosine, linspace (DINO's), epochs (MoCo's), shifted (I-JEPA's), tri_phase
+    config.optimizer.schedule = "cosine"
     config.optimizer.warmup = "10 epochs"
-    config.optimizer.warmup_start = 0.0  # fractions of the learning rate: cosine from 1 to `final`
+    # Fractions of the learning rate: the warm-up's first value, and the schedule's last
+    config.optimizer.warmup_start = 0.0
     config.optimizer.final = 0.0
     config.optimizer.cooldown = "15%"  # of tri_phase: the line to `final` at the end
-    config.optimizer.groups = ConfigDict(
-        sort_keys=False
-    )  # name: group(...); the first that matches has a parameter
+    # name: group(...); a parameter belongs to the first group that matches its path
+    config.optimizer.groups = ConfigDict(sort_keys=False)
 
-    config.monitor = (
-        ConfigDict()
-    )  # during training, on fixed images, without augmentation unless it is LiDAR
+    config.monitor = ConfigDict()  # during training; images are augmented for LiDAR alone
     config.monitor.every = "10%"
-    config.monitor.images = (
-        1000  # for RankMe and the standard deviation, and the reference set of the kNN
-    )
+    config.monitor.images = 1000  # for RankMe and the standard deviation; the kNN's reference set
     config.monitor.lidar_images = 200
     config.monitor.lidar_views = 8
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = "10%"
     config.checkpoint.keep = "all"  # all, or latest+best
-    config.checkpoint.best = (
-        "lidar/representation"  # the monitored value whose highest checkpoint is kept
-    )
+    config.checkpoint.best = "lidar/representation"  # the monitored value whose highest is kept
 
     config.evaluation = ConfigDict()  # defaults of eval.py
     config.evaluation.batch_size = 512
@@ -119,101 +101,93 @@ def get_config() -> ConfigDict:
     return config
 
 
-def vit(**changes: object) -> ConfigDict:
-    """Every field of a vision transformer, for `config.model`, in place of the ResNet's."""
-    model = ConfigDict()
-    model.name = "vit"
-    model.variant = "vit_small"  # vit_nano, vit_tiny, vit_small, vit_base, vit_large
-    model.patch = 16  # pixels; every view is a multiple of it
-    model.pool = (
-        "class"  # what a projector and a probe read: class, mean (of patches), class+mean, class4
-    )
-    model.class_token = True
-    model.positions = "learned"  # learned, sincos (I-JEPA's), relative (BEiT's: one size of views)
-    # dino, ijepa, beit: three that are called trunc_normal(0.02); fan_in for narrow ones
-    model.init = "dino"
-    model.layer_scale = 0.0  # start of a factor per channel of each branch; 0: none
-    model.drop_path = 0.0  # of the last block's branches; rises from 0 in the first
-    model.key_bias = True  # BEiT has none
-    model.small_data = False  # shifted patch tokenisation and locality self-attention
-    model.mlp_ratio = 4.0
-    model.dtype = (
-        "float32"  # of the computation; parameters and the stream between blocks are float32
-    )
-    model.remat = False  # compute blocks again in the backward pass: less memory, a third more time
-    model.width = 0  # 0: the variant's
-    model.depth = 0
-    model.heads = 0
-    model.update(changes)
-    return model
+def method(name: str, **changes: Any) -> ConfigDict:
+    """Return every field of a method, for `config.method`.
 
-
-def multi_block(**changes: object) -> ConfigDict:
-    """Every field of I-JEPA's masks, for `config.masks`; the published values, but for `kind`."""
-    masks = ConfigDict()
-    masks.targets = 4
-    masks.target_scale = (0.15, 0.2)  # fraction of the patches
-    masks.target_ratio = (0.75, 1.5)  # height / width
-    masks.context_scale = (0.85, 1.0)  # of a square, from which the targets are taken out
-    masks.min_keep = 10  # patches that a context has at least
-    masks.overlap = False  # contexts keep the targets' patches
-    masks.kind = (
-        "repaired"  # repaired; reference: the published code's distribution with its unused border
-    )
-    masks.context_patches = 0  # contexts above are thinned to it; 0: half of the patches
-    masks.update(changes)
-    return masks
-
-
-def block_wise(count: int, **changes: object) -> ConfigDict:
-    """Every field of data2vec's masks, for `config.masks`: `count` patches are to be hidden, BEiT's
-    120 of 196.
+    `name` is a file in `sslx/methods/`, or the dotted name of a module of yours. Fields without a
+    default are what sslx/experiment.py passes in. Raises ValueError for an unknown name or field.
     """
-    masks = ConfigDict()
-    masks.count = count
-    masks.min_block = 16
-    masks.max_block = 0  # 0: all patches
-    masks.min_ratio = 0.3  # height / width is between it and its inverse
-    masks.update(changes)
-    return masks
+    return _fields(f"method {name!r}", import_method(name).Method, changes, name=name)
 
 
-def group(paths: str, **changes: object) -> ConfigDict:
-    """Parameters whose path (encoder/stem/kernel) has a match of the regular expression, for
-    `optimizer.groups`.
+def resnet(**changes: Any) -> ConfigDict:
+    """Return every field of a ResNet, for `config.model`; see sslx/models/resnet.py."""
+    return _fields("resnet", resnets.network, changes, name="resnet")
+
+
+def vit(**changes: Any) -> ConfigDict:
+    """Return every field of a vision transformer, for `config.model`; see sslx/models/vit.py."""
+    return _fields("vit", transformers.network, changes, name="vit")
+
+
+def crop(size: int, **changes: Any) -> ConfigDict:
+    """Return every field of one view of `size` pixels, for `config.views`: sslx/views/crop.py."""
+    return _fields("crop", Crop, changes, size=size)
+
+
+def multi_block(**changes: Any) -> ConfigDict:
+    """Return every field of I-JEPA's masks, for `config.masks`; see sslx/views/masks.py."""
+    return _fields("multi_block", MultiBlock, changes)
+
+
+def block_wise(count: int, **changes: Any) -> ConfigDict:
+    """Return every field of data2vec's masks, which hide `count` patches (BEiT's: 120 of 196)."""
+    return _fields("block_wise", BlockWise, changes, count=count)
+
+
+def group(paths: str, **changes: Any) -> ConfigDict:
+    """Return every field of a group of parameters, for `config.optimizer.groups.NAME`.
+
+    `paths` is a regular expression that a parameter's path, such as encoder/stem/kernel, contains.
     """
-    recipe = ConfigDict()
-    recipe.paths = paths
-    recipe.rate = 1.0  # factor of the learning rate
-    recipe.constant = False  # the rate stays at its peak: no warm-up, no schedule
-    recipe.frozen = "0 steps"  # until then nothing moves: no update, no decay, no moments
-    recipe.update(changes)
-    return recipe
+    return _fields("group", Group, changes, paths=paths)
 
 
-def crop(size: int, **changes: object) -> ConfigDict:
-    """The recipe of one view with `size` output pixels; torchvision's meaning and defaults."""
-    recipe = ConfigDict()
-    recipe.size = size
-    recipe.area = (0.08, 1.0)
-    recipe.ratio = (3 / 4, 4 / 3)
-    recipe.interpolation = "bilinear"
-    recipe.flip = 0.5
-    recipe.jitter = 0.0
-    recipe.brightness = 0.4
-    recipe.contrast = 0.4
-    recipe.saturation = 0.4
-    recipe.hue = 0.1
-    recipe.gray = 0.0
-    recipe.blur = 0.0
-    recipe.blur_sigma = (0.1, 2.0)
-    recipe.blur_kernel = 0
-    recipe.solarise = 0.0
-    recipe.solarise_threshold = 0.5
-    recipe.erase = 0.0
-    recipe.erase_area = (0.02, 0.33)
-    recipe.erase_ratio = (0.3, 3.3)
-    recipe.mean = (0.0,)
-    recipe.std = (1.0,)
-    recipe.update(changes)
-    return recipe
+def pick(recipe: str, page: Mapping[str, Any]) -> ConfigDict:
+    """Return the config of a page's recipe; every public function of a page is one.
+
+    Args:
+        recipe: its name; what stands after a comma is its argument, as in "diet,2".
+        page: the page's `globals()`.
+
+    Raises ValueError for a missing or unknown name, with the page's recipes.
+    """
+    name, _, argument = recipe.partition(",")
+    recipes = recipes_of(page)
+    path = os.path.relpath(page["__file__"])
+    if name not in recipes:
+        problem = f"There is no recipe {path}:{name}." if name else f"{path} needs a recipe."
+        raise ValueError(
+            f"{problem}{did_you_mean(name, recipes)} Type --config={path}:NAME with one of: "
+            f"{', '.join(recipes)}."
+        )
+    if not argument:
+        return recipes[name]()
+    if not inspect.signature(recipes[name]).parameters:
+        raise ValueError(
+            f"The recipe {path}:{name} takes no argument, and {argument!r} was given: type "
+            f"--config={path}:{name}."
+        )
+    return recipes[name](argument)
+
+
+def recipes_of(page: Mapping[str, Any]) -> dict[str, Callable[..., ConfigDict]]:
+    """Return the recipes of a page by name: its public functions, apart from `get_config`."""
+    return {
+        name: value
+        for name, value in page.items()
+        if inspect.isfunction(value) and value.__module__ == page["__name__"]
+        if name != "get_config" and not name.startswith("_")
+    }
+
+
+def _fields(
+    where: str, code: Callable[..., Any], changes: Mapping[str, Any], **required: Any
+) -> ConfigDict:
+    """The parameters of `code` that have a default, with `changes`, beside the required ones."""
+    parameters = inspect.signature(code).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    check_fields(where, changes, list(defaults))
+    fields = ConfigDict(defaults | required)
+    fields.update(changes)  # which refuses another type
+    return fields

@@ -1,9 +1,11 @@
 """Label-free measures of an encoder's features: arrays in, numbers out.
 
 Every function takes NumPy or JAX arrays of embeddings, computes in float64 whatever the calling
-program uses, and returns a `Score`: a float that says what it was computed with. `LidarState` and
-`SpectrumState` accumulate embeddings that do not fit in memory and go where the array would.
-Nothing here needs labels, a model or any other package of this repository.
+program uses, and returns a `Score`: a float with the settings of its computation. Embeddings that
+are not finite floating-point numbers in the layout that a function names raise ValueError.
+`LidarState` and `SpectrumState` accumulate embeddings that do not fit in memory and go where the
+array would. `METRICS` is the table of all metrics, and `metrics.reference` has the definitions in
+plain NumPy. Nothing here needs labels, a model or any other package of this repository.
 """
 
 from metrics.alpha_req import alpha_req
@@ -22,10 +24,13 @@ from metrics.spectrum import (
     singular_values,
     stable_rank,
 )
+from metrics.table import METRICS, Metric
 
 __all__ = [
+    "METRICS",
     "Clid",
     "LidarState",
+    "Metric",
     "Score",
     "SpectrumState",
     "alignment",

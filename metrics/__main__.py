@@ -1,7 +1,8 @@
 """Metrics of saved embeddings, without a line of code.
 
     python -m metrics embeddings.npz
-    python -m metrics embeddings.npz --key=features --metrics=lidar,rankme --set lidar.delta=1e-6 --json
+    python -m metrics embeddings.npz --metrics=lidar,rankme --set lidar.delta=1e-6
+    python -m metrics embeddings.npz --key=features --json
 
 The file is a .npy, or a .npz with one array or with the array's name in --key. An array [n, d]
 holds one embedding of each image; [n, q, d] holds q views of each, which lidar, augmented_rankme
@@ -17,49 +18,47 @@ from typing import Any
 
 import numpy as np
 
-from metrics.label_free import METRICS, label_free
+from metrics.label_free import label_free
+from metrics.table import METRICS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the metrics; 0 if all went well, 2 with one line on stderr if not."""
+    """Print the metrics; return 0, or 2 with one line on stderr for input that is refused."""
+    formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "python -m metrics", description=__doc__, formatter_class=_Text
+        "python -m metrics", description=__doc__, formatter_class=formatter
     )
     parser.add_argument("file", type=Path, help=".npy or .npz file of floating-point embeddings")
     parser.add_argument("--key", help="name of the array in the .npz file")
-    parser.add_argument(
-        "--metrics", help=f"comma-separated, of {', '.join(METRICS)}; default: all that apply"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="METRIC.OPTION=VALUE", help="may be repeated"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object instead of lines"
-    )
+    names = f"comma-separated, of {', '.join(METRICS)}; default: all that apply"
+    parser.add_argument("--metrics", help=names)
+    option = "METRIC.OPTION=VALUE"
+    parser.add_argument("--set", action="append", default=[], metavar=option, help="repeatable")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, not lines")
     flags = parser.parse_args(arguments)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         embeddings = read(flags.file, flags.key)
-        asked = None if flags.metrics is None else flags.metrics.split(",")
-        scores = label_free(embeddings, asked, options=_options(flags.set))
+        metrics = None if flags.metrics is None else flags.metrics.split(",")
+        scores = label_free(embeddings, metrics, options=_options(flags.set))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if flags.json:
-        print(
-            json.dumps({name: {"value": score, **score.settings} for name, score in scores.items()})
-        )
-    else:
-        for name, score in scores.items():
-            settings = ", ".join(f"{key}={value}" for key, value in score.settings.items())
-            print(f"{name:20}{score:12.6g}   {settings}")
+        values = {name: {"value": score, **score.settings} for name, score in scores.items()}
+        print(json.dumps(values))
+        return 0
+    for name, score in scores.items():
+        settings = ", ".join(f"{key}={value}" for key, value in score.settings.items())
+        print(f"{name:20}{score:12.6g}   {settings}")
     return 0
 
 
 def read(path: Path, key: str | None) -> np.ndarray:
-    """The array of a .npy or .npz file; files that hold Python objects are refused.
+    """Return the array of a .npy or .npz file.
 
-    Raises ValueError and OSError.
+    Raises ValueError for a file of another kind, of Python objects, or without the array `key`, and
+    OSError if it cannot be read.
     """
     try:
         content = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -74,17 +73,17 @@ def read(path: Path, key: str | None) -> np.ndarray:
         if key is None and len(names) == 1:
             key = names[0]
         if key not in names:
-            what = "Name the array with --key" if key is None else f"{path} has no array {key!r}"
-            raise ValueError(f"{what}; there are {', '.join(names) or 'none'}.")
+            reason = "Name the array with --key" if key is None else f"{path} has no array {key!r}"
+            raise ValueError(f"{reason}; there are {', '.join(names) or 'none'}.")
         try:
             return content[key]
         except ValueError as error:
             raise ValueError(f"the array {key!r} of {path} cannot be read ({error}).") from None
 
 
-def _options(given: list[str]) -> dict[str, dict[str, Any]]:
+def _options(texts: list[str]) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {}
-    for text in given:
+    for text in texts:
         name, _, value = text.partition("=")
         metric, _, option = name.partition(".")
         if not option or not value:
@@ -97,10 +96,6 @@ def _options(given: list[str]) -> dict[str, dict[str, Any]]:
             parsed = value  # a word, such as relative
         options.setdefault(metric, {})[option] = parsed
     return options
-
-
-class _Text(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples' lines."""
 
 
 if __name__ == "__main__":

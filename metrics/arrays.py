@@ -1,7 +1,7 @@
 """What the metrics accept, and where the rows of an array lie."""
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,21 +16,17 @@ Array: TypeAlias = np.ndarray | jax.Array
 
 
 def load(embeddings: ArrayLike, axes: str, metric: str) -> Array:
-    """Return floating-point embeddings with the layout `axes`, such as "[n, d]"; nothing is copied
-    or converted.
+    """Return floating-point embeddings with the layout `axes`, such as "[n, d]", without a copy.
 
-    Raises ValueError for another number of axes, an empty axis, and numbers that are not floating
-    point."""
+    Raises ValueError for other numbers, another number of axes, and an empty axis.
+    """
     array = embeddings if isinstance(embeddings, jax.Array) else np.asarray(embeddings)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        advice = (
-            "Rows of different lengths do not make an array"
-            if array.dtype == object
-            else "Pass floating point"
-        )
+        advice = "Pass embeddings.astype('float32')."
+        if array.dtype == object:
+            advice = "Rows of different lengths do not make an array."
         raise ValueError(
-            f"{metric} needs floating-point embeddings, but got dtype {array.dtype}. "
-            f"{advice}, for example embeddings.astype('float32')."
+            f"{metric} needs floating-point embeddings, but got dtype {array.dtype}. {advice}"
         )
     if array.ndim != axes.count(",") + 1:
         raise ValueError(
@@ -44,55 +40,57 @@ def load(embeddings: ArrayLike, axes: str, metric: str) -> Array:
     return array
 
 
-def load_float64(embeddings: ArrayLike, axes: str, metric: str) -> np.ndarray:
-    """`load`, then finite float64 values on the host.
+def load_float64(embeddings: ArrayLike, axes: str, metric: str) -> tuple[np.ndarray, str]:
+    """Return finite embeddings in float64 on the host, and the name of the dtype they came in.
 
-    Raises ValueError for NaN and infinity as well.
+    Raises ValueError as `load` and `check_finite`.
     """
     array = np.asarray(load(embeddings, axes, metric))
     check_finite(array, metric)
-    return array.astype(np.float64)
+    return array.astype(np.float64), array.dtype.name
 
 
 def check_finite(array: Array, metric: str) -> None:
-    """Raise ValueError if there is NaN or infinity among the numbers, or one whose powers overflow
-    float64.
-    """
+    """Raise ValueError for NaN, infinity, and numbers whose powers overflow float64."""
+    for part in shards(array):
+        _check_part(part, metric)
+
+
+def _check_part(array: Array, metric: str) -> None:
     if isinstance(array, np.ndarray) and array.flags.c_contiguous and array.dtype.char in "fd":
         flat = array.reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):
             if flat @ flat < _LARGEST**2:  # one pass of BLAS, and false with NaN in it
                 return
     numpy = jnp if isinstance(array, jax.Array) else np
-    if not (numpy.isfinite(array).all() and float(numpy.abs(array).max()) < _LARGEST):
-        raise not_finite(array, metric)
-
-
-def not_finite(embeddings: Any, metric: str) -> ValueError:
-    """The error for embeddings with NaN or infinity in them, or so large that a square overflows."""
-    array = np.asarray(embeddings)
-    bad = ~np.isfinite(array)
+    if numpy.isfinite(array).all() and float(numpy.abs(array).max()) < _LARGEST:
+        return
+    on_host = np.asarray(array)
+    bad = ~np.isfinite(on_host)
     if not bad.any():
-        return ValueError(
-            f"{metric}: the embeddings reach {np.abs(array).max():.3g}, and their powers overflow "
-            "float64. "
-            "Divide them by a constant."
+        raise ValueError(
+            f"{metric}: the embeddings reach {np.abs(on_host).max():.3g}, and their powers "
+            "overflow float64. Divide them by a constant."
         )
-    rows = int(bad.any(axis=-1).sum())
-    first = tuple(int(index) for index in np.argwhere(bad)[0])
-    return ValueError(
-        f"{metric} needs finite embeddings, but {int(bad.sum())} of {array.size} numbers in {rows} "
-        "rows are NaN or "
-        f"infinity, the first at {list(first)}. Look at the checkpoint they come from, or leave "
-        "those rows out."
+    raise ValueError(
+        f"{metric} needs finite embeddings, but {bad.sum()} of {bad.size} numbers in "
+        f"{bad.any(axis=-1).sum()} rows are NaN or infinity, the first at "
+        f"{np.argwhere(bad)[0].tolist()}. Look at the checkpoint they come from, or leave those "
+        "rows out."
     )
 
 
-def shards(array: Array) -> list[Array]:
-    """Parts of an array that lie in this process and make up its first axis: one per device, NumPy
-    where that is free.
+def local_blocks(array: Array, rows: int) -> Iterator[Array]:
+    """Yield `blocks` of the parts of an array that this process holds, where they lie."""
+    for part in shards(array):
+        yield from blocks(part, rows)
 
-    Replicas count once. An array that is split along another axis as well comes whole.
+
+def shards(array: Array) -> list[Array]:
+    """Return the parts of an array's first axis that this process holds, one per device.
+
+    Replicas count once. Parts that lie on a CPU are NumPy arrays without a copy. An array that is
+    split along another axis comes whole.
     """
     if not isinstance(array, jax.Array):
         return [array]
@@ -105,13 +103,13 @@ def shards(array: Array) -> list[Array]:
 
 
 def blocks(array: Array, rows: int) -> Iterator[Array]:
-    """Slices of at most `rows` entries of the first axis."""
+    """Yield slices of at most `rows` entries of the first axis."""
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
 
 
 def has_float64(array: jax.Array) -> bool:
-    """Whether the device that holds `array` computes in float64; TPUs do not."""
+    """Return whether the device that holds `array` computes in float64; TPUs do not."""
     return _platform(array) in ("cpu", "gpu")
 
 
@@ -120,24 +118,22 @@ def _platform(array: jax.Array) -> str:
 
 
 def is_split(array: ArrayLike) -> bool:
-    """Whether other processes hold parts of the array."""
+    """Return whether other processes hold parts of the array."""
     return isinstance(array, jax.Array) and not array.is_fully_addressable
 
 
 def agree(metric: str, *sizes: int) -> tuple[int, ...]:
-    """The sizes that all JAX processes hold that hold any, not 0.
+    """Return the sizes of the JAX processes that hold any rows; those without have sizes 0.
 
     Raises ValueError if they differ.
     """
+    # slow to import, and needed with several processes only
     from jax.experimental.multihost_utils import process_allgather
 
     if jax.process_count() == 1:
         return sizes
-    known = {
-        tuple(row)
-        for row in np.asarray(process_allgather(np.array(sizes, np.int32))).tolist()
-        if all(row)
-    }
+    gathered = np.asarray(process_allgather(np.array(sizes, np.int32))).tolist()
+    known = {tuple(row) for row in gathered if all(row)}
     if len(known) != 1:
         raise ValueError(
             f"{metric}: the processes hold embeddings of different or no sizes: {sorted(known)}."

@@ -1,8 +1,8 @@
-"""The same products and eigenvalues as jitted JAX programs, for rows that lie on an accelerator.
+"""Products and eigenvalues as jitted JAX programs, for rows that lie on an accelerator.
 
 In float64 on GPUs. TPUs have none: there the products run in float32 at the highest precision, one
-block at a time, and the host adds them up and solves in float64 (`Score.settings["products"]` says
-which)."""
+block at a time, and the host adds them up and solves in float64. `Score.settings["products"]` is
+the precision of the products."""
 
 import functools
 
@@ -13,9 +13,7 @@ from jax.typing import ArrayLike
 
 @jax.jit
 def view_products(views: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Means over the views [n, d] and the summed scatter within images [d, d] of views [n, q, d],
-    in their dtype.
-    """
+    """Return the means [n, d] and the summed within-image scatter [d, d] of views [n, q, d]."""
     means = views.mean(axis=1)
     residuals = (views - means[:, None]).reshape(-1, views.shape[-1])
     return means, _product(residuals)
@@ -23,7 +21,7 @@ def view_products(views: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def row_products(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean [d] and scatter [d, d] around it of rows [n, d]."""
+    """Return the mean [d] of rows [n, d] and their scatter [d, d] around it."""
     mean = rows.mean(axis=0)
     return mean, _product(rows - mean)
 
@@ -32,11 +30,11 @@ def row_products(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
 def lda_eigenvalues(
     within: jax.Array, ridge: ArrayLike, between: jax.Array, *, as_rows: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Descending eigenvalues of (within + ridge I)^-1 B, and the smallest Cholesky pivot relative
-    to its diagonal.
+    """Return descending eigenvalues of (within + ridge I)^-1 B, and the smallest relative pivot.
 
     Of symmetric matrices only the lower triangles are read. `between` is B [d, d], or with
-    `as_rows` rows [n, d] whose rows^T rows is B; then there are min(n, d) eigenvalues.
+    `as_rows` rows [n, d] whose rows^T rows is B; then there are min(n, d) eigenvalues. Pivots are
+    those of the Cholesky factor, relative to the diagonal.
     """
     within = within + ridge * jnp.eye(len(within), dtype=within.dtype)
     factor = jax.lax.linalg.cholesky(within, symmetrize_input=False)
@@ -44,9 +42,8 @@ def lda_eigenvalues(
     # L^-1 B L^-T has the spectrum of the symmetric form, so no matrix square root is needed.
     if as_rows:
         whitened = jax.scipy.linalg.solve_triangular(factor, between.T, lower=True)
-        reduced = (
-            _product(whitened) if between.shape[0] < between.shape[1] else _product(whitened.T)
-        )
+        few = between.shape[0] < between.shape[1]
+        reduced = _product(whitened) if few else _product(whitened.T)
     else:
         symmetric = jnp.tril(between) + jnp.tril(between, -1).T
         half = jax.scipy.linalg.solve_triangular(factor, symmetric, lower=True)

@@ -1,6 +1,4 @@
-"""How embeddings lie on the unit sphere: spread of features, cosines, uniformity, alignment,
-self-clustering.
-"""
+"""How embeddings lie on the unit sphere: spread, cosines, uniformity, alignment, clusters."""
 
 import itertools
 import math
@@ -8,7 +6,7 @@ import math
 import numpy as np
 from jax.typing import ArrayLike
 
-from metrics.arrays import load, load_float64
+from metrics.arrays import load_float64
 from metrics.score import Score
 
 # Distances held at one time: 32 MiB in float64, whatever the number of embeddings.
@@ -16,13 +14,11 @@ _BLOCK_ENTRIES = 2**22
 
 
 def feature_std(embeddings: ArrayLike) -> Score:
-    """Return sqrt(d) * mean_j std_i(u_ij) of the unit-norm rows u_i = z_i / |z_i| of embeddings [n,
-    d].
+    """Return sqrt(d) mean_j std_i(u_ij) of the unit-norm rows u_i of embeddings [n, d].
 
     It is 0 when all rows point one way and about 1 when they are spread evenly over the sphere; it
     does not see a collapse onto a few dimensions that the features share. The deviation is the
-    population one (divided by n), and a row of zeros stays zero. Raises ValueError if the
-    embeddings are not a finite floating-point matrix. Chen & He 2021 (SimSiam), section 4.1.
+    population one (divided by n). Chen & He 2021 (SimSiam), section 4.1.
     """
     units, dtype = _directions(embeddings, "[n, d]", "feature_std")
     n, d = units.shape
@@ -32,12 +28,12 @@ def feature_std(embeddings: ArrayLike) -> Score:
 def mean_cosine(embeddings: ArrayLike) -> Score:
     """Return the mean cosine over all pairs of embeddings [n, d].
 
-    It is 1 when all rows point one way, about 0 when they are spread evenly, and at least -1 / (n -
-    1). A row of zeros has cosine 1 with another one and 0 with the rest. Raises ValueError if the
-    embeddings are not a finite floating-point matrix of at least 2 rows.
+    It is 1 when all rows point one way, about 0 when they are spread evenly, and at least
+    -1 / (n - 1). A row of zeros has cosine 1 with another one and 0 with the rest. Raises
+    ValueError for n < 2.
     """
-    units, dtype = _directions(embeddings, "[n, d]", "mean_cosine")
-    n, d = _at_least_two(units, "mean_cosine")
+    units, dtype = _directions(embeddings, "[n, d]", "mean_cosine", at_least=2)
+    n, d = units.shape
     zeros = _zero_rows(units)
     total = units.sum(axis=0)
     pairs = total @ total - (n - zeros) + zeros * (zeros - 1)
@@ -49,26 +45,23 @@ def uniformity(embeddings: ArrayLike, *, t: float = 2.0) -> Score:
     """Return log mean_{i<j} exp(-t |u_i - u_j|^2) of the unit-norm rows u_i of embeddings [n, d].
 
     It is 0 when all rows point one way and falls to -2 t + log 0F1(; d/2; t^2) for an even spread
-    over the sphere, a limit that moves with d. Pairs i = j do not count, and a row of zeros stays
-    zero. Raises ValueError if the embeddings are not a finite floating-point matrix of at least 2
-    rows, and unless t > 0. Wang & Isola 2020.
+    over the sphere, a limit that moves with d. Raises ValueError for n < 2 and unless t > 0.
+    Wang & Isola 2020.
     """
     if not 0 < t < math.inf:
         raise ValueError(
             f"uniformity needs a finite t > 0, but got t={t}. The usual value is t=2.0."
         )
-    units, dtype = _directions(embeddings, "[n, d]", "uniformity")
-    n, d = _at_least_two(units, "uniformity")
+    units, dtype = _directions(embeddings, "[n, d]", "uniformity", at_least=2)
+    n, d = units.shape
     return Score(_log_mean_gaussian(units, t), n=n, d=d, t=t, dtype=dtype)
 
 
 def alignment(embeddings: ArrayLike, *, alpha: float = 2.0) -> Score:
-    """Return the mean of |u_a - u_b|^alpha over the images and the pairs of views of embeddings [n,
-    q, d].
+    """Return the mean of |u_a - u_b|^alpha over the pairs of views of embeddings [n, q, d].
 
-    u_a is view a at unit norm; a view of zeros stays zero. It is 0 when the views of every image
-    point one way, and for alpha = 2 about 2 when they have nothing in common. Raises ValueError if
-    the embeddings are not a finite floating-point array with at least 2 views per image, and unless
+    u_a is view a of an image at unit norm. It is 0 when the views of every image point one way, and
+    for alpha = 2 about 2 when they have nothing in common. Raises ValueError for q < 2 and unless
     0 < alpha <= 100. Wang & Isola 2020, there for two views.
     """
     if not 0 < alpha <= 100:
@@ -81,8 +74,7 @@ def alignment(embeddings: ArrayLike, *, alpha: float = 2.0) -> Score:
     if q < 2:
         raise ValueError(
             f"alignment needs at least 2 views of each image, but got q={q} in shape "
-            f"{units.shape}. "
-            "Stack them, for example with np.stack(views, axis=1)."
+            f"{units.shape}. Stack them, for example with np.stack(views, axis=1)."
         )
     if alpha == 2:
         # The pairs' squared distances add up to q times those to the mean: no loop, and nothing
@@ -90,23 +82,20 @@ def alignment(embeddings: ArrayLike, *, alpha: float = 2.0) -> Score:
         value = 2 * np.square(units - units.mean(axis=1, keepdims=True)).sum() / (n * (q - 1))
     else:
         pairs = itertools.combinations(range(q), 2)
-        powers = [
-            (np.linalg.norm(units[:, a] - units[:, b], axis=1) ** alpha).mean() for a, b in pairs
-        ]
-        value = np.mean(powers)
+        distances = (np.linalg.norm(units[:, a] - units[:, b], axis=1) for a, b in pairs)
+        value = np.mean([(distance**alpha).mean() for distance in distances])
     return Score(value, n=n, q=q, d=d, alpha=alpha, dtype=dtype)
 
 
 def self_clustering(embeddings: ArrayLike) -> Score:
-    """Return how far the mean squared cosine over pairs of embeddings [n, d] lies above 1 / d, as a
-    share of 1 - 1 / d.
+    """Return (c - 1/d) / (1 - 1/d) with the mean squared cosine c over pairs of embeddings [n, d].
 
     It is 1 when all rows lie on one line, about 0 when they are spread evenly, and can be slightly
-    negative. A row of zeros has cosine 1 with another one and 0 with the rest. Raises ValueError if
-    the embeddings are not a finite floating-point matrix of at least 2 rows and 2 features.
-    Tsitsulin et al. 2023."""
-    units, dtype = _directions(embeddings, "[n, d]", "self_clustering")
-    n, d = _at_least_two(units, "self_clustering")
+    negative. A row of zeros has cosine 1 with another one and 0 with the rest. Raises ValueError
+    for n < 2 and d < 2. Tsitsulin et al. 2023.
+    """
+    units, dtype = _directions(embeddings, "[n, d]", "self_clustering", at_least=2)
+    n, d = units.shape
     if d < 2:
         raise ValueError(
             f"self_clustering needs at least 2 features, but got d={d} in shape {units.shape}: "
@@ -129,21 +118,16 @@ def unit_rows(embeddings: np.ndarray) -> np.ndarray:
     return scaled / np.where(norms > 0, norms, 1)
 
 
-def _directions(embeddings: ArrayLike, axes: str, metric: str) -> tuple[np.ndarray, str]:
-    """Unit-norm float64 rows, and the name of the dtype that they came in."""
-    array = load(embeddings, axes, metric)
-    return unit_rows(load_float64(array, axes, metric)), array.dtype.name
-
-
-def _at_least_two(units: np.ndarray, metric: str) -> tuple[int, int]:
-    n, d = units.shape
-    if n < 2:
+def _directions(
+    embeddings: ArrayLike, axes: str, metric: str, at_least: int = 1
+) -> tuple[np.ndarray, str]:
+    rows, dtype = load_float64(embeddings, axes, metric)
+    if len(rows) < at_least:
         raise ValueError(
-            f"{metric} compares pairs of rows and needs at least 2 embeddings, but got n={n} in "
-            f"shape {units.shape}. "
-            "Pass more embeddings."
+            f"{metric} compares pairs of rows and needs at least 2 embeddings, but got "
+            f"n={len(rows)} in shape {rows.shape}. Pass more embeddings."
         )
-    return n, d
+    return unit_rows(rows), dtype
 
 
 def _zero_rows(units: np.ndarray) -> int:

@@ -1,5 +1,4 @@
-"""Eigenvalues of S_w^-1 S_b by one Cholesky factor, without a matrix square root or a second
-eigenproblem of S_w.
+"""Eigenvalues of S_w^-1 S_b by one Cholesky factor, without a matrix square root.
 
 L^-1 S_b L^-T with L L^T = S_w has the eigenvalues of S_w^(-1/2) S_b S_w^(-1/2). Three forms give
 the same numbers, and the smallest problem is solved: from rows of both scatters (n(q-1) < d,
@@ -17,20 +16,20 @@ from metrics.scatter import Scatter, add_product, eigenvalues, gram_eigenvalues,
 
 
 class Spectrum(NamedTuple):
-    """Descending generalised eigenvalues, as many as can differ from 0, and the smallest relative
-    Cholesky pivot.
-    """
+    """Descending eigenvalues, as many as can differ from 0, and how near S_w is to singular."""
 
     eigenvalues: np.ndarray
-    # near rounding or NaN: the within-class scatter is singular, the eigenvalues mean nothing
+    # of the Cholesky factor, relative to the diagonal; near rounding or NaN: S_w is singular, and
+    # the eigenvalues mean nothing
     smallest_pivot: float
 
 
 def lda_spectrum(
     between: Scatter, within: Scatter, *, ridge: float, subtract: float = 0.0
 ) -> Spectrum:
-    """Eigenvalues of (W + ridge I)^-1 (B - subtract W) for the accumulated sums B and W, which are
-    left as they are.
+    """Return the eigenvalues of (W + ridge I)^-1 (B - subtract W) for accumulated sums B and W.
+
+    Both are left as they are.
     """
     if subtract:
         difference = between.matrix() - subtract * within.matrix()
@@ -49,14 +48,14 @@ def lda_spectrum(
 
 
 def whiten(rows: np.ndarray, within: Scatter, ridge: float) -> tuple[np.ndarray, float]:
-    """Rows L^-1 x [n, d] with L L^T = W + ridge I, and the smallest relative pivot of L."""
+    """Return rows L^-1 x [n, d] with L L^T = W + ridge I, and the smallest relative pivot of L."""
     with scratch(within.matrix()) as matrix:
         smallest_pivot = _factorise(matrix, ridge)
         return blas.dtrsm(1.0, matrix, rows.T, lower=1).T, smallest_pivot
 
 
 def _from_matrices(between: np.ndarray, within: np.ndarray, ridge: float) -> Spectrum:
-    """Both in their lower triangles; `between` is destroyed."""
+    """From the two lower triangles; `between` is destroyed."""
     if jax.default_backend() == "gpu":
         return _on_device(between, within, ridge, as_rows=False)
     with scratch(within) as factor:
@@ -66,9 +65,7 @@ def _from_matrices(between: np.ndarray, within: np.ndarray, ridge: float) -> Spe
 
 
 def _from_rows(between: np.ndarray, within: np.ndarray, ridge: float) -> Spectrum:
-    """Woodbury: (W + ridge I)^-1 through the Gram matrix of the few rows whose sum of products is
-    W.
-    """
+    """Woodbury: the inverse of W + ridge I by the Gram matrix of the few rows of W."""
     count = len(within)
     gram = np.zeros((count, count), order="F")
     add_product(gram, np.ascontiguousarray(within.T))
@@ -85,9 +82,7 @@ def _on_device(between: np.ndarray, within: np.ndarray, ridge: float, *, as_rows
 
 
 def _factorise(matrix: np.ndarray, ridge: float) -> float:
-    """Put the Cholesky factor of matrix + ridge I into the lower triangle; return its smallest
-    relative pivot.
-    """
+    """Overwrite the lower triangle by the Cholesky factor of matrix + ridge I; return its pivot."""
     diagonal = matrix.diagonal() + ridge
     np.fill_diagonal(matrix, diagonal)
     _, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)

@@ -1,14 +1,14 @@
-"""What a metric returns: a number that says how it was made."""
+"""What a metric returns: a number with the settings it was computed with."""
 
 from typing import Any, Self
 
 
 class Score(float):
-    """A float with `settings`: sample counts, width, constants and precision that it was computed
-    with.
+    """A float with `settings`: sample counts, width, constants and precision of its computation.
 
-    Two scores compare only where their settings agree; `repr` shows them, `str` and formats show
-    the number alone."""
+    Two scores compare only where their settings agree. `repr` shows them; `str` and formats show
+    the number alone.
+    """
 
     settings: dict[str, Any]
 

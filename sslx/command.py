@@ -1,8 +1,5 @@
-"""What the commands share: flags with readable errors, and one line instead of a traceback for a
-user's mistake.
-"""
+"""What the commands share: flags with readable errors, one line for a user's mistake."""
 
-import difflib
 import gc
 import os
 import re
@@ -19,31 +16,38 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from sslx import __version__
+from sslx.hints import did_you_mean
 from sslx.training.interrupt import DIVERGED, INTERRUPTED
 
 flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.")
+flags.DEFINE_bool("version", False, "Print the version and exit.")
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Parse the flags, run `main`, and exit: 0 done, 2 a mistake that is explained, 3 diverged, 130
-    interrupted.
+    """Parse the flags, run `main`, and exit.
+
+    The exit code is 0 when done, 2 for a mistake that is explained, 3 for a run that diverged, 130
+    for an interrupt.
     """
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
-def read_config(flag: Any, example: str) -> tuple[ConfigDict, Path]:
-    """The value of a config flag and the recipe's path; raises ValueError when the flag is missing."""
+def read_config(flag: Any, example: str) -> tuple[ConfigDict, str]:
+    """Return a config flag's value, and a name for a run with it, such as digits-diet.
+
+    Raises ValueError when the flag is missing.
+    """
     if flag.value is None:
-        raise ValueError(
-            f"--config is missing: say which recipe to run, for example --config={example}"
-        )
-    return flag.value, Path(config_flags.get_config_filename(flags.FLAGS[flag.name]))
+        raise ValueError(f"--config is missing: say which recipe, for example --config={example}")
+    given = config_flags.get_config_filename(flags.FLAGS[flag.name])
+    path, _, recipe = given.partition(":")
+    words = re.sub(r"[^\w.=+-]+", "-", recipe).strip("-")
+    return flag.value, "-".join(filter(None, [Path(path).stem, words]))
 
 
 def cache_compilations() -> None:
-    """Keep compiled programs in a folder of the user's, so that the next start is quick; off with
-    SSLX_CACHE=off.
-    """
+    """Keep compiled programs for the next start, in SSLX_CACHE or ~/.cache/sslx; SSLX_CACHE=off."""
     folder = os.environ.get("SSLX_CACHE") or "~/.cache/sslx/compiled"
     if folder != "off":
         jax.config.update("jax_compilation_cache_dir", str(Path(folder).expanduser()))
@@ -53,13 +57,11 @@ def cache_compilations() -> None:
 
 def _guarded(main: Callable[[], int | None]) -> None:
     if parent := os.environ.get("SSLX_PARENT"):
-        threading.Thread(target=_follow, args=(int(parent),), daemon=True).start()
-    gc.set_threshold(
-        50_000
-    )  # tracing a step makes a million small objects, and nearly all of them stay
+        threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
+    gc.set_threshold(50_000)  # tracing a step makes a million small objects, and nearly all stay
     if "--debug" not in sys.argv:
-        # Orbax logs every file, and a failed save at length, in its own threads; `Checkpoints` says
-        # it in one line.
+        # Orbax logs every file, and a failed save at length, in its own threads; `Checkpoints`
+        # reports it in one line.
         logging.set_verbosity(logging.FATAL)
         threading.excepthook = lambda _: None
         sys.unraisablehook = lambda _: None
@@ -75,18 +77,19 @@ def _guarded(main: Callable[[], int | None]) -> None:
         _fail(error)
 
 
-def _follow(parent: int) -> None:
-    """End with the process that started this one, however that ends: a run must never have two
-    writers.
-    """
+def _end_with(parent: int) -> None:
+    """End with the process that started this one: a run must never have two writers."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(INTERRUPTED)
 
 
 def _parse(argv: list[str]) -> list[str]:
+    if "--version" in argv:
+        print(f"sslx {__version__}")
+        sys.exit(0)
     try:
-        _expect_recipe(argv)
+        _check_recipe(argv)
         rest = flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         _fail(error)
@@ -97,16 +100,17 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
 
 
-def _expect_recipe(argv: list[str]) -> None:
-    """Raise ValueError when the file of --config does not exist, naming the recipes that do."""
-    given = next((word.split("=", 1)[1] for word in argv if word.startswith("--config=")), None)
-    if given and not Path(given.split(":")[0]).is_file():
-        known = sorted(
-            str(path) for path in Path("configs").glob("*/*.py") if path.parent.name != "studies"
-        )
-        close = difflib.get_close_matches(given, known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise ValueError(f"There is no recipe {given}.{hint} Recipes: {', '.join(known)}")
+def _check_recipe(argv: list[str]) -> None:
+    """Raise ValueError when the file of --config does not exist, naming those that do."""
+    recipes = [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
+    for path in [recipe.split(":")[0] for recipe in recipes]:
+        if not Path(path).is_file():
+            texts = {file: file.read_text() for file in sorted(Path("configs").glob("*.py"))}
+            known = [str(file) for file, text in texts.items() if "def get_config(recipe" in text]
+            raise ValueError(
+                f"There is no file {path}.{did_you_mean(path, known)} "
+                f"Recipes are in: {', '.join(known)}; write a file's name to see what it has."
+            )
 
 
 def _fail(error: Exception, code: int = 2) -> NoReturn:
@@ -117,21 +121,16 @@ def _fail(error: Exception, code: int = 2) -> NoReturn:
 
 
 def _message(error: Exception) -> str:
-    """One line.
-
-    What ml_collections says of a field is put into words for somebody who has not read its code.
-    """
+    """Return one line, in which what ml_collections says of a field is put into plain words."""
+    # A recipe that fails brings its own traceback, whose last line is the error.
     head, _, trace = str(error).partition("Traceback (most recent call last):")
-    text = " ".join(
-        (head + trace.strip().split("\n")[-1]).split()
-    )  # a recipe that fails brings its own traceback
+    text = " ".join((head + trace.strip().split("\n")[-1]).split())
+    text = re.sub(r".*Error whilst parsing config file: (\w+: )?", "", text)
     if isinstance(error, KeyError | AttributeError) and (field := re.search(r"\w+", text)):
         nearest = re.search(r'Did you mean "(\w+)"', text)
-        return f"The config has no field {field[0]!r}." + (
-            f" Did you mean {nearest[1]!r}?" if nearest else ""
-        )
-    if number := re.match(
-        r"flag --(\S+?)=(.*): (?:invalid literal for int|could not convert string to float)", text
-    ):
+        hint = f" Did you mean {nearest[1]!r}?" if nearest else ""
+        return f"The config has no field {field[0]!r}.{hint}"
+    no_number = r"flag --(\S+?)=(.*): (?:invalid literal for int|could not convert string to float)"
+    if number := re.match(no_number, text):
         return f"--{number[1]} takes a number, not {number[2]!r}."
     return text or type(error).__name__

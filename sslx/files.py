@@ -1,4 +1,4 @@
-"""Files that other processes may read at any time: written whole, and read without a cut last line."""
+"""Files that other processes may read at any time: written whole, read without a cut line."""
 
 import json
 import math
@@ -18,7 +18,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def plain(tree: Any) -> Any:
-    """Return the tree as JSON has it: lists for tuples, null for NaN and infinity, str for the rest."""
+    """Return the tree as JSON has it: lists for tuples, null for NaN and infinity."""
     if isinstance(tree, dict):
         return {str(name): plain(value) for name, value in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -36,15 +36,15 @@ def to_json(tree: Any, indent: int | None = None) -> str:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Add the record to a file with one JSON object a line; it is on its way to the disk on return."""
+    """Add the record to a file with one JSON object a line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(to_json(record) + "\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a file with one JSON object a line, without lines that a kill cut short.
+    """Return the records of a file with one JSON object a line, none if it does not exist.
 
-    A file that does not exist has none.
+    A line that a kill cut short is left out.
     """
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -4,7 +4,26 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like `given`, or "" if none is like it."""
+    return next(iter(difflib.get_close_matches(given, list(known), n=1)), "")
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'NAME'?" with the known name that is nearest to `given`, or ""."""
-    nearest = difflib.get_close_matches(given, list(known), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    name = nearest(given, known)
+    return f" Did you mean {name!r}?" if name else ""
+
+
+def check_positive(name: str, value: float, usual: str) -> None:
+    """Raise ValueError unless the number is above 0; the error ends with what is `usual`."""
+    if value <= 0:
+        raise ValueError(f"{name} is {value}; it must be above 0, {usual}.")
+
+
+def check_choice(field: str, value: object, allowed: Iterable[object]) -> None:
+    """Raise ValueError unless the `field` of a config or flag has one of the allowed values."""
+    choices = list(allowed)
+    if value not in choices:
+        takes = ", ".join(map(str, choices))
+        raise ValueError(f"{field} is {value!r}; it takes {takes}.")

@@ -14,6 +14,7 @@ Array = jax.Array
 Params = Any  # a pytree of arrays that the optimizer trains
 Extra = Any  # a pytree of everything else: batch statistics, teacher, queue, centre
 Logs = dict[str, Array]  # scalars to be logged
+Loss = tuple[Array, tuple[Extra, Logs]]  # the loss of a batch, with the new extra state and logs
 
 
 class Batch(NamedTuple):
@@ -49,9 +50,7 @@ class Method(Protocol):
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
         """Return parameters and extra state for images of `shape` [1, S, S, C]."""
 
-    def loss(
-        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, tuple[Extra, Logs]]:
+    def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:
         """Return the loss of the global batch, with the new extra state and logs."""
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:

@@ -1,42 +1,59 @@
-"""Eight virtual CPU devices for every test, set before JAX starts, and compiled programs shared
-among the tests.
-"""
+"""Eight virtual CPU devices for every test, and compiled programs shared among the tests."""
 
 import os
 import tempfile
 
-import jax
-import pytest
+# Threads of BLAS spin against each other where several workers share the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from tests.commands import train  # noqa: E402
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-if (
-    "SSLX_TEST_CACHE" not in os.environ
-):  # pytest's workers inherit the folder of the process that starts them
+if "SSLX_TEST_CACHE" not in os.environ:  # pytest's workers inherit the folder of their parent
     _compiled = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.environ["SSLX_TEST_CACHE"] = _compiled.name
 jax.config.update("jax_compilation_cache_dir", os.environ["SSLX_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+# The files that take longest come first, so that no worker is left alone with one at the end.
+LONGEST = ("test_commands.py", "test_reproduce.py", "test_harness.py")
 
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
-    """A file's tests share a worker, and so do the harness's of one method: they share what they
-    have compiled.
+    """Keep a file's tests on one worker, where they share fixtures and what they have compiled.
+
+    The harness's tests of one method are such a group too.
     """
     for item in items:
-        group = item.path.name
-        if group == "test_harness.py" and "[" in item.name:
+        group = str(item.path)
+        if item.path.name == "test_harness.py" and "[" in item.name:
             group = item.name.partition("[")[2]
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path.name != "test_commands.py")  # the longest file first
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they
-    look at.
-    """
+    """Spare LLVM's optimisations, which take most of these tests' time and are not looked at."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A folder for data and compiled programs of commands."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def finished(cache, tmp_path_factory):
+    """A finished run's folder, and what its command printed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, train(cache, folder, "--config.log.every=5 steps", fresh=True)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from configs import augmentations
-from sslx.views.views import Crop
+from sslx.views.crop import Crop
 
 FUNCTIONS = {
     "simclr": lambda: augmentations.simclr(224),
@@ -53,7 +53,7 @@ def test_every_recipe_is_one_of_the_code_and_common_to_all_is_torchvision_s_crop
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_views_are_named_and_differ_in_nothing_but_what_is_said(name):
+def test_the_views_are_named_and_differ_only_as_stated(name):
     made = recipes(FUNCTIONS[name]())
     if name not in ASYMMETRIC:
         assert list(made) == ["crop"]

@@ -1,6 +1,4 @@
-"""The README's own example of a new method, written into a folder of the user's, trained and
-judged.
-"""
+"""The README's example of a new method, written to a user's folder, trained and evaluated."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""Every study builds, and each of its runs is a recipe with fields that exist, on data that we
-know.
-"""
+"""Every study builds, and each of its runs is a recipe with fields that exist, on known data."""
 
 import importlib
 import re
@@ -17,30 +15,17 @@ from configs.studies import (
     lidar_random_search,
     lidar_vicreg,
 )
-from metrics.label_free import METRICS
 from sslx.datasets.official import DATA_SETS, images_in
-from sslx.evaluation.evaluate import PROBES
-from sslx.evaluation.linear_probe import PROTOCOLS
-from sslx.experiment import load_method
+from sslx.experiment import durations_of, load_method
+from sslx.studies.results import FIGURES
 from sslx.studies.study import SCALES, runs, sweep
+from sslx.studies.tables import TABLES
 from sslx.training.optim import make_optimizer
 from sslx.training.run_folder import flat
-from sslx.training.schedules import Durations
 from theory import identifiability
 
 STUDIES = sorted(path.stem for path in Path("configs/studies").glob("*.py"))
 EACH = [(name, scale) for name in STUDIES for scale in SCALES]
-TABLES = {
-    "accuracy",
-    "correlation",
-    "selection",
-    "transfer",
-    "ablation",
-    "settings",
-    "cost",
-    "theory",
-}
-FIGURES = {"metric_against_probe", "over_training", "spectra", "regret", "accuracy_over_epochs"}
 INSTALLED = {"mnist5k", "digits"}
 
 
@@ -51,17 +36,15 @@ def build(name, scale):
 
 @cache
 def recipe(path):
-    """Load the recipe, and choose its variant as `--config=FILE:VARIANT` does."""
-    file, _, variant = path.partition(":")
+    """Load the recipe as `--config=FILE:RECIPE` does."""
+    file, _, choice = path.partition(":")
     assert Path(file).is_file(), file
     module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-    return module.get_config(*filter(None, [variant]))
+    return module.get_config(choice)
 
 
 def resolve(run):
-    """The run's config; a field that the recipe lacks, or of another type, is an error, as for a
-    flag.
-    """
+    """The run's config; a field that the recipe lacks, or of another type, is an error."""
     config = recipe(run.recipe).copy_and_resolve_references()
     known = flat(config.to_dict())
     for field, value in run.changes.items():
@@ -81,10 +64,8 @@ built = set()
 
 
 def build_once(config, count):
-    """The parts of training that say whether a config is sound; what differs in nothing else is not
-    built again.
-    """
-    durations = Durations(config.duration, -(-count // config.batch_size), config.batch_size)
+    """Build what tells whether a config is sound; equal parts are not built again."""
+    durations = durations_of(config, count)
     parts = ("method", "model", "views", "masks")
     key = str([count, config.batch_size, config.duration, *(config.get(part) for part in parts)])
     if key not in built:
@@ -98,15 +79,15 @@ def build_once(config, count):
 
 
 @pytest.mark.parametrize(("name", "scale"), EACH)
-def test_a_study_says_what_it_is(name, scale):
+def test_a_study_has_its_commands_tables_and_figures(name, scale):
     study = build(name, scale)
     module = importlib.import_module(f"configs.studies.{name}")
     for command in (f"{name}.py\n", f"{name}.py:paper\n", f"{name}.py --dry"):
         assert f"python reproduce.py --study=configs/studies/{command}" in module.__doc__
     assert study.runs
     assert study.tables
-    assert set(study.tables) <= TABLES
-    assert set(study.figures) <= FIGURES
+    assert set(study.tables) <= TABLES.keys()
+    assert set(study.figures) <= FIGURES.keys()
     with pytest.raises(ValueError, match="A study has no scale 'desks'; it has desk and paper"):
         module.get_study("desks")
 
@@ -147,29 +128,27 @@ def test_recipes_take_the_changes(name, scale):
 
 
 @pytest.mark.parametrize(("name", "scale"), EACH)
-def test_judgements_can_be_made(name, scale):
+def test_evaluations_can_be_made(name, scale):
     study = build(name, scale)
-    names = [judgement.name for judgement in study.judgements]
+    names = [evaluation.name for evaluation in study.evaluations]
     assert len(set(names)) == len(names)
-    assert len({judgement._replace(name="") for judgement in study.judgements}) == len(names)
-    for judgement in study.judgements:
-        assert set(judgement.metrics) <= METRICS.keys()
-        assert set(judgement.probe) <= set(PROBES)
-        assert judgement.protocol in PROTOCOLS
-        assert judgement.checkpoint in ("all", "last")
-        assert judgement.probe_data in DATA_SETS or not judgement.probe_data
-        n, q = map(int, judgement.lidar.split("x"))
-        assert q >= 2
-        assert 0 < judgement.delta < 1
-        if not {"lidar", "debiased_lidar"} & set(judgement.metrics):
+    assert len({evaluation._replace(name="") for evaluation in study.evaluations}) == len(names)
+    for evaluation in study.evaluations:
+        settings = evaluation.settings
+        settings.check()
+        assert evaluation.checkpoint in ("all", "last")
+        assert settings.probe_data in DATA_SETS or not settings.probe_data
+        assert settings.lidar_views >= 2
+        assert 0 < settings.lidar_delta < 1
+        if not {"lidar", "debiased_lidar"} & set(settings.metrics):
             continue
         for run in trainings(name, scale):
             data = DATA_SETS[resolve(run).data.name]
-            assert n <= images_in(data.train, data.sizes), (
+            assert settings.lidar_images <= images_in(data.train, data.sizes), (
                 f"{data.name} has fewer images than n of LiDAR"
             )
-    assert study.target in study.judgements[0].probe
-    assert not study.judgements[0].probe_data
+    assert study.target in study.evaluations[0].settings.probes
+    assert not study.evaluations[0].settings.probe_data
 
 
 @pytest.mark.parametrize(("name", "scale"), [(n, s) for n, s in EACH if build(n, s).folder])
@@ -182,7 +161,7 @@ def test_studies_of_one_folder_do_no_run_twice(name, scale):
     assert shared
     assert all(run == theirs[run.name] for run in shared)
     assert len(shared) == len(study.runs) or name == "diet_transfer"
-    assert study.judgements[0] == owner.judgements[0], "what is judged already is not judged again"
+    assert study.evaluations[0] == owner.evaluations[0], "what is there is not evaluated again"
 
 
 # metrics.md 6.3: IdEst's grids, each with the other fields at the base of its method.
@@ -267,7 +246,7 @@ def test_methods_are_compared_at_equal_encoder_passes():
     desk, paper = (diet_small.get_study(scale).runs for scale in SCALES)
     for run in (*desk, *paper):
         config = resolve(run)
-        assert config.method.name == Path(run.recipe).stem
+        assert config.method.name == run.recipe.partition(":")[2]
         views = 1 if config.method.name in ("diet", "sdiet") else 2
         passes = views * int(config.duration.split()[0])
         assert passes == {"mnist5k": 30, "digits": 40, "imagenet100": 800}.get(
@@ -323,7 +302,10 @@ def test_the_theory_has_every_published_setting_once():
         found.append((setting, config.rows + " labels" * config.labels))
         assert identifiability.published(config)
     published = [
-        (setting, rows) for setting, scores in identifiability.PUBLISHED.items() for rows in scores
+        (setting, kind)
+        for setting, scores in identifiability.PUBLISHED.items()
+        for kind, values in zip(identifiability.KINDS, scores, strict=True)
+        if values
     ]
     assert sorted(found) == sorted(published)
     for run in (*study.runs, *diet_theory.get_study("desk").runs):
@@ -344,7 +326,7 @@ def test_a_sweep_changes_one_field_at_a_time():
     variants = sweep({"a": 1, "b": 2}, {"a": (1, 3), "b": (4,)})
     assert variants == [{"a": 1, "b": 2}, {"a": 3, "b": 2}, {"a": 1, "b": 4}]
     found = runs(
-        "configs/mnist5k/diet.py",
+        "configs/mnist5k.py:diet",
         {"masks.scale": (0.1, 0.2)},
         fixed={"devices": 1},
         seeds=2,

@@ -1,3 +1,1 @@
-"""DIET's theory as checks that run: spectral equivalence, which feature is learnt first, and
-identifiability.
-"""
+"""DIET's theory as checks that run: spectral equivalence, the feature learnt, identifiability."""

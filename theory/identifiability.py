@@ -1,7 +1,8 @@
-"""Does DIET recover the latents of its data? Reizinger et al., "Cross-Entropy Is All You Need To
-Invert the Data Generating Process", arXiv 2410.21869: theorem 1 and the simulation beside it.
+"""Does DIET recover the latents of its data? Theorem 1 of arXiv 2410.21869 and its simulation.
 
-    python -m theory.identifiability --config=configs/theory/vmf.py [--config.kappa=50 --config.rows=unit ...]
+Reizinger et al., "Cross-Entropy Is All You Need To Invert the Data Generating Process".
+
+    python -m theory.identifiability --config=configs/theory.py:vmf [--config.kappa=50 ...]
 
 A class c is a unit vector v_c, instance i belongs to class C(i), and a view of it is x = g(z) with
 an injective g and
@@ -11,7 +12,8 @@ an injective g and
 At DIET's optimum softmax(W f(x)) is the posterior of i, so <w_i - w_k, f(g(z))> = kappa <v_C(i) -
 v_C(k), z>: with enough classes h = f o g is linear in z and w_i is affine in v_C(i). With unit
 rows, h is kappa times a rotation. So the scores are R2 of linear regressions, of z on h(z) and of
-v_C(i) on w_i; 100 % is identification."""
+v_C(i) on w_i; 100 % is identification.
+"""
 
 import math
 import time
@@ -34,59 +36,24 @@ Array = jax.Array
 Tree = Any  # a pytree of arrays
 
 HIDDEN = (10, 50, 50, 50, 50, 10)  # widths of the encoder, in units of the latents' dimension
-SCORED = 4096  # latents to fit a regression on, and as many others to judge it by
+SCORED = 4096  # latents to fit a regression on, and as many others to evaluate it
 PARAMS, TRAIN, SCORE = range(3)  # streams of random numbers under one seed
 
 # R2 of z and of v in percent, means of 5 seeds, from the tables of arXiv 2410.21869; supervised
-# rows were not scored. The rotation errors there are 0.00 to 0.03, and 0.30 at kappa = 50. Keys:
-# instances, dim, classes, kappa, conditional.
-PUBLISHED: dict[tuple[int, int, int, float, str], dict[str, tuple[float, ...]]] = {
-    (1_000, 5, 100, 10.0, "vmf"): {
-        "unit": (98.6, 99.9),
-        "free": (99.0, 99.9),
-        "free labels": (99.8,),
-    },
-    (100_000, 5, 100, 10.0, "vmf"): {"unit": (98.2, 99.5), "free": (99.7, 99.8)},
-    (1_000, 10, 100, 10.0, "vmf"): {
-        "unit": (92.5, 99.6),
-        "free": (93.0, 99.6),
-        "free labels": (97.2,),
-    },
-    (1_000, 20, 100, 10.0, "vmf"): {
-        "unit": (70.8, 97.1),
-        "free": (81.9, 99.7),
-        "free labels": (82.1,),
-    },
-    (1_000, 5, 10, 10.0, "vmf"): {
-        "unit": (88.6, 85.7),
-        "free": (90.0, 99.0),
-        "free labels": (97.5,),
-    },
-    (1_000, 5, 1_000, 10.0, "vmf"): {
-        "unit": (99.3, 99.9),
-        "free": (99.2, 99.9),
-        "free labels": (99.8,),
-    },
-    (1_000, 5, 100, 5.0, "vmf"): {
-        "unit": (98.6, 99.9),
-        "free": (99.0, 99.8),
-        "free labels": (99.7,),
-    },
-    (1_000, 5, 100, 50.0, "vmf"): {
-        "unit": (45.0, 49.7),
-        "free": (72.5, 75.5),
-        "free labels": (65.5,),
-    },
-    (1_000, 5, 100, 10.0, "laplace"): {
-        "unit": (85.2, 99.7),
-        "free": (85.4, 99.5),
-        "free labels": (85.4,),
-    },
-    (1_000, 5, 100, 10.0, "normal"): {
-        "unit": (98.7, 99.8),
-        "free": (98.6, 99.6),
-        "free labels": (99.6,),
-    },
+# rows were not scored. The rotation errors there are 0.00 to 0.03, and 0.30 at kappa = 50.
+KINDS = ("unit", "free", "free labels")
+PUBLISHED: dict[tuple[int, int, int, float, str], tuple[tuple[float, ...], ...]] = {
+    # instances, dim, classes, kappa, conditional: one pair for each of KINDS
+    (1_000, 5, 100, 10.0, "vmf"): ((98.6, 99.9), (99.0, 99.9), (99.8,)),
+    (100_000, 5, 100, 10.0, "vmf"): ((98.2, 99.5), (99.7, 99.8), ()),
+    (1_000, 10, 100, 10.0, "vmf"): ((92.5, 99.6), (93.0, 99.6), (97.2,)),
+    (1_000, 20, 100, 10.0, "vmf"): ((70.8, 97.1), (81.9, 99.7), (82.1,)),
+    (1_000, 5, 10, 10.0, "vmf"): ((88.6, 85.7), (90.0, 99.0), (97.5,)),
+    (1_000, 5, 1_000, 10.0, "vmf"): ((99.3, 99.9), (99.2, 99.9), (99.8,)),
+    (1_000, 5, 100, 5.0, "vmf"): ((98.6, 99.9), (99.0, 99.8), (99.7,)),
+    (1_000, 5, 100, 50.0, "vmf"): ((45.0, 49.7), (72.5, 75.5), (65.5,)),
+    (1_000, 5, 100, 10.0, "laplace"): ((85.2, 99.7), (85.4, 99.5), (85.4,)),
+    (1_000, 5, 100, 10.0, "normal"): ((98.7, 99.8), (98.6, 99.6), (99.6,)),
 }
 
 
@@ -100,14 +67,12 @@ class State(NamedTuple):
 
 
 def stream(config: ConfigDict, purpose: int) -> Array:
-    """The key of one of the streams."""
+    """Return the key of one of the streams."""
     return random.fold_in(random.key(config.seed), purpose)
 
 
 def init_params(config: ConfigDict) -> tuple[Tree, Tree]:
-    """Encoder and head with torch's default initialisation U(+-1/sqrt(inputs)), and running
-    statistics.
-    """
+    """Draw encoder and head by torch's default, U(+-1/sqrt(inputs)); also return statistics."""
     widths = [config.dim, *(config.dim * width for width in HIDDEN), config.dim]
     keys = iter(random.split(stream(config, PARAMS), len(widths) + 1))
 
@@ -126,8 +91,9 @@ def init_params(config: ConfigDict) -> tuple[Tree, Tree]:
 
 
 def encode(params: Tree, stats: Tree, images: Array, *, train: bool) -> tuple[Array, Tree]:
-    """f: features [n, d] of images [n, d], and the running statistics, updated when training
-    (torch's BatchNorm).
+    """Return features f(x) [n, d] of images [n, d], and running statistics, new ones in training.
+
+    The layers between are torch's BatchNorm and leaky ReLU.
     """
     x, updated, n = images, [], len(images)
     for layer, (mean, variance) in zip(params["hidden"], stats, strict=True):
@@ -142,17 +108,13 @@ def encode(params: Tree, stats: Tree, images: Array, *, train: bool) -> tuple[Ar
 
 
 def train_step(config: ConfigDict, world: World, state: State, _: None) -> tuple[State, Array]:
-    """One step of Adam on a fresh batch, which the seed and the step's number determine; and the
-    loss.
-    """
+    """Take a step of Adam on a fresh batch, which seed and step determine; also return the loss."""
     index, latents = draw(
         random.fold_in(stream(config, TRAIN), state.step), config, world, config.batch_size
     )
     target = index % config.classes if config.labels else index
     params = state.params
-    if (
-        config.rows == "unit"
-    ):  # overwritten before the step, as published: the gradient is not projected
+    if config.rows == "unit":  # overwritten before the step, as published: no projected gradient
         params = params | {"head": unit_rows(params["head"])}
 
     def loss(params: Tree) -> tuple[Array, Tree]:
@@ -165,15 +127,13 @@ def train_step(config: ConfigDict, world: World, state: State, _: None) -> tuple
 
 
 def train(config: ConfigDict, world: World) -> Iterator[tuple[State, float]]:
-    """Yield the state and the mean loss: untrained, then every `report_every` steps, and at the
-    end.
+    """Yield the state and the mean loss: untrained, every `report_every` steps, and at the end.
 
     Raises ValueError when the loss is not finite.
     """
     params, stats = init_params(config)
-    state = State(
-        jnp.zeros((), jnp.int32), params, stats, optax.adam(config.learning_rate).init(params)
-    )
+    optimizer = optax.adam(config.learning_rate).init(params)
+    state = State(jnp.zeros((), jnp.int32), params, stats, optimizer)
     step = partial(train_step, config, world)
     scan = jax.jit(lambda state, length: jax.lax.scan(step, state, None, length), static_argnums=1)
     yield state, math.nan
@@ -189,9 +149,9 @@ def train(config: ConfigDict, world: World) -> Iterator[tuple[State, float]]:
 def regress(
     inputs: np.ndarray, targets: np.ndarray, *, intercept: bool
 ) -> tuple[float, np.ndarray]:
-    """R2 in percent of a linear regression of targets [n, k] on inputs [n, d], and its map [d, k].
+    """Regress targets [n, k] linearly on inputs [n, d]: return R2 in percent and the map [d, k].
 
-    Fit on the first half of the rows, judged by the second, averaged over the k targets.
+    Fit on the first half of the rows, evaluated on the second, averaged over the k targets.
     """
     columns = np.column_stack([inputs, np.ones(len(inputs))]) if intercept else inputs
     half = len(inputs) // 2
@@ -203,8 +163,7 @@ def regress(
 
 
 def score(config: ConfigDict, world: World, state: State, latents: Array) -> dict[str, float]:
-    """R2 of z, from latents [n, d], and of v; with unit rows also how far both maps are from
-    rotations.
+    """Return R2 of z, from latents [n, d], and of v; with unit rows also the rotation errors.
 
     As in the paper's code, BatchNorm uses its running statistics; with unit rows, where the theorem
     says rotation, the regression has no intercept, and the error is the mean distance of the map's
@@ -261,24 +220,22 @@ def check(config: ConfigDict) -> None:
 
 
 def published(config: ConfigDict) -> dict[str, float]:
-    """The paper's scores in this setting, as far as it has them."""
+    """Return the paper's scores in this setting, as far as it has them."""
     key = (config.instances, config.dim, config.classes, config.kappa, config.conditional)
-    scores = PUBLISHED.get(key, {}).get(config.rows + " labels" * config.labels, ())
+    kind = f"{config.rows} labels" if config.labels else config.rows
+    scores = dict(zip(KINDS, PUBLISHED.get(key, ()), strict=False)).get(kind, ())
     return dict(zip(("z R2 %", "v R2 %"), scores, strict=False))
 
 
 def main(flag: Any) -> int:
-    """Train, with a line of progress every `report_every` steps, and print the scores beside the
-    published ones.
-    """
-    config, _ = command.read_config(flag, "configs/theory/vmf.py")
+    """Train, report every `report_every` steps, and print the scores beside the published ones."""
+    config, _ = command.read_config(flag, "configs/theory.py:vmf")
     check(config)
     command.cache_compilations()
     world = make_world(config)
     _, latents = draw(stream(config, SCORE), config, world, 2 * SCORED)
-    raw, _ = regress(
-        np.asarray(generate(world.layers, latents)), np.asarray(latents), intercept=True
-    )
+    images = np.asarray(generate(world.layers, latents))
+    raw, _ = regress(images, np.asarray(latents), intercept=True)
     print(f"the images themselves: z R2 % {raw:.1f}")
     done, scores, started = 0, {}, 0.0
     try:
@@ -299,9 +256,7 @@ def main(flag: Any) -> int:
 def progress(
     config: ConfigDict, done: int, loss: float, scores: dict[str, float], seconds: float
 ) -> str:
-    """One line such as: step   500/50000  loss 5.842  z R2 % 80.25  v R2 % 66.03  23 ms/step  19
-    min left.
-    """
+    """Return a line such as: step 500/50000  loss 5.842  z R2 % 80.25  23 ms/step  19 min left."""
     words = [f"step {done:{len(str(config.steps))}}/{config.steps}"]
     words += [f"loss {loss:.3f}"] if done else ["untrained"]
     words += [f"{name} {value:.2f}" for name, value in scores.items()]
@@ -313,6 +268,6 @@ def progress(
 
 if __name__ == "__main__":
     CONFIG = config_flags.DEFINE_config_file(
-        "config", None, "The setting, a file such as configs/theory/vmf.py."
+        "config", None, "The setting, a file such as configs/theory.py:vmf."
     )
     command.run(lambda: main(CONFIG))

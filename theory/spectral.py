@@ -1,10 +1,10 @@
-"""DIET with squared error and a linear encoder is the spectral contrastive loss of HaoChen et al.,
-arXiv 2106.04156.
+"""DIET with squared error and a linear encoder is the spectral contrastive loss (2106.04156).
 
     python -m theory.spectral
 
-n images with m views each. X [n m, p] are the views, F = X E the features, W [n, d] the head and Y
-[n m, n] the one-hot image of each view. x+ is any view of the image of x, and x' any view of all:
+The loss is that of HaoChen et al., arXiv 2106.04156. Let there be n images with m views each. X [n
+m, p] are the views, F = X E the features, W [n, d] the head and Y [n m, n] the one-hot image of
+each view. x+ is any view of the image of x, and x' any view of all:
 
     DIET           |F W^T - Y|^2 / (n m)
     contrastive    -2 mean f(x).f(x+) + mean (f(x).f(x'))^2
@@ -17,7 +17,8 @@ sqrt(n m) as in that paper; with a free head the spans do, and hence linear prob
 
 The eigenvalues S^2 / m say what is kept: along independent axes of variance b between images and s
 within one they are (b + s / m) / (b + s), for many views b / (b + s), so rank d keeps the axes of
-least relative noise."""
+least relative noise.
+"""
 
 import argparse
 
@@ -29,7 +30,7 @@ Array = np.ndarray | jax.Array
 
 
 def diet_mse(views: Array, encoder: Array, head: Array) -> Array:
-    """DIET's squared error of views [n, m, p], encoder [p, d] and head [n, d]."""
+    """Return DIET's squared error of views [n, m, p], encoder [p, d] and head [n, d]."""
     features = views @ encoder
     own = features * head[:, None]  # summed over d: the logit of the right image
     count = views.shape[0] * views.shape[1]
@@ -37,7 +38,7 @@ def diet_mse(views: Array, encoder: Array, head: Array) -> Array:
 
 
 def contrastive(views: Array, encoder: Array) -> Array:
-    """The spectral contrastive loss of views [n, m, p] and encoder [p, d], over all pairs of views."""
+    """Return the spectral contrastive loss of views [n, m, p] and encoder [p, d], of all pairs."""
     features = views @ encoder
     flat = features.reshape(-1, features.shape[-1])
     alike = (features.mean(axis=1) ** 2).sum(axis=1).mean()
@@ -45,24 +46,23 @@ def contrastive(views: Array, encoder: Array) -> Array:
 
 
 def diet_optimum(views: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """The minimiser of `diet_mse` with an isometric head: encoder [p, d] and head [n, d]
-    (reduced-rank regression).
+    """Return the minimiser of `diet_mse` with an isometric head: encoder [p, d], head [n, d].
 
-    The other minimisers are (E T, W T^-T) with an invertible T, if the eigenvalues d and d + 1
-    differ. Raises ValueError unless 1 <= d <= min(n, p) and p <= n m.
+    This is reduced-rank regression. The other minimisers are (E T, W T^-T) with an invertible T, if
+    the eigenvalues d and d + 1 differ. Raises ValueError unless 1 <= d <= min(n, p) and p <= n m.
     """
     n, m, p = views.shape
     _check_rank(views, d)
     basis, triangle = np.linalg.qr(views.reshape(-1, p))
-    v, s, rotation = np.linalg.svd(
-        basis.reshape(n, m, p).sum(axis=1), full_matrices=False
-    )  # of Y^T basis
+    summed = basis.reshape(n, m, p).sum(axis=1)  # Y^T basis
+    v, s, rotation = np.linalg.svd(summed, full_matrices=False)
     return np.linalg.solve(triangle, rotation[:d].T * s[:d]), v[:, :d]
 
 
 def contrastive_optimum(views: np.ndarray, d: int) -> np.ndarray:
-    """The minimiser of `contrastive`, encoder [p, d], unique up to a rotation; raises ValueError as
-    `diet_optimum`.
+    """Return the minimiser of `contrastive`, encoder [p, d], unique up to a rotation.
+
+    Raises ValueError as `diet_optimum`.
     """
     _check_rank(views, d)
     values, vectors = _eigen(views)
@@ -70,11 +70,12 @@ def contrastive_optimum(views: np.ndarray, d: int) -> np.ndarray:
 
 
 def eigenvalues(views: np.ndarray) -> np.ndarray:
-    """Eigenvalues [p] of Q A Q for views [n, m, p], the largest first: the share of an axis that
-    images explain.
+    """Return the eigenvalues [p] of Q A Q for views [n, m, p], the largest first.
 
-    This is linear discriminant analysis: t / (1 - t) are the eigenvalues of LiDAR's matrix, here
-    without its ridge and denominators, and with the scatter of the images around 0."""
+    Each is the share of an axis that images explain. This is linear discriminant analysis:
+    t / (1 - t) are the eigenvalues of LiDAR's matrix, here without its ridge and denominators, and
+    with the scatter of the images around 0.
+    """
     return _eigen(views)[0]
 
 
@@ -90,17 +91,15 @@ def _check_rank(views: np.ndarray, d: int) -> None:
     n, m, p = views.shape
     if not 1 <= d <= min(n, p) or p > n * m:
         raise ValueError(
-            f"No unique optimum with d = {d} features of views [n={n}, m={m}, p={p}]: it takes 1 "
-            f"<= d <= {min(n, p)} "
-            f"and p <= n m = {n * m}."
+            f"No unique optimum with d = {d} features of views [n={n}, m={m}, p={p}]: it takes "
+            f"1 <= d <= {min(n, p)} and p <= n m = {n * m}."
         )
 
 
 def disagreement(views: np.ndarray, d: int, rng: np.random.Generator) -> dict[str, float]:
-    """Relative errors of the two statements about features and two about losses, for views [n, m,
-    p] and rank d.
+    """Return relative errors of two statements about features of views [n, m, p], two about losses.
 
-    The free head's T is drawn from `rng`. Raises ValueError as `diet_optimum`.
+    `d` is the rank. The free head's T is drawn from `rng`. Raises ValueError as `diet_optimum`.
     """
     n, m, p = views.shape
     encoder, head = diet_optimum(views, d)
@@ -131,9 +130,7 @@ def disagreement(views: np.ndarray, d: int, rng: np.random.Generator) -> dict[st
 def noisy_views(
     rng: np.random.Generator, n: int, m: int, between: np.ndarray, within: np.ndarray
 ) -> np.ndarray:
-    """Views [n, m, p] with independent axes of the given variances [p] between images and within
-    one.
-    """
+    """Draw views [n, m, p] with independent axes of the variances [p] between and within images."""
     images = rng.standard_normal((n, 1, len(between))) * np.sqrt(between)
     return images + rng.standard_normal((n, m, len(within))) * np.sqrt(within)
 

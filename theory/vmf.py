@@ -1,5 +1,4 @@
-"""A world whose latents are known: von Mises-Fisher clusters on a sphere, seen through an injective
-network.
+"""A world of known latents: von Mises-Fisher clusters on a sphere, seen through a network.
 
 A class c is a unit vector v_c, instance i belongs to class C(i) = i mod |C|, and a view of instance
 i is x = g(z) with
@@ -23,25 +22,24 @@ Array = jax.Array
 
 
 class World(NamedTuple):
-    """What generates the data: class vectors [C, d] of length 1, and the generator's layers [4, d,
-    d].
-    """
+    """What generates the data."""
 
-    classes: Array
-    layers: Array
+    classes: Array  # vectors [C, d] of length 1
+    layers: Array  # of the generator [4, d, d]
 
 
 def unit_rows(rows: Array) -> Array:
-    """Rows [n, d] scaled to length 1."""
+    """Scale rows [n, d] to length 1."""
     return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def sample_vmf(key: Array, directions: Array, kappa: float) -> Array:
-    """One exact draw from vMF(v, kappa) for each unit row v of directions [n, d] (Wood 1994).
+    """Draw exactly from vMF(v, kappa), once for each unit row v of directions [n, d] (Wood 1994).
 
     Wood proposes the cosine with v by a fractional-linear map of a Beta variable, and joins it to a
     uniform tangent. Together these two are one map of a uniform u on the sphere: the Moebius map
-    that moves it towards v."""
+    that moves it towards v.
+    """
     m = directions.shape[1] - 1
     b = m / (2 * kappa + math.sqrt(4 * kappa**2 + m**2))  # his b, written without cancellation
     pole = (1 - b) / (1 + b)
@@ -53,9 +51,8 @@ def sample_vmf(key: Array, directions: Array, kappa: float) -> Array:
         cosine = jnp.sum(u * directions, axis=1, keepdims=True)
         stretch = 1 + pole * cosine
         moved_cosine = (cosine + pole) / stretch
-        moved = moved_cosine * directions + math.sqrt(1 - pole**2) / stretch * (
-            u - cosine * directions
-        )
+        tangent = u - cosine * directions
+        moved = moved_cosine * directions + math.sqrt(1 - pole**2) / stretch * tangent
         log_ratio = kappa * (moved_cosine - pole) - m * jnp.log(stretch)
         accepted = jnp.log(random.uniform(accept_key, cosine.shape)) <= log_ratio
         return key, jnp.where(missing & accepted, moved, latents), missing & ~accepted
@@ -65,7 +62,7 @@ def sample_vmf(key: Array, directions: Array, kappa: float) -> Array:
 
 
 def draw(key: Array, config: ConfigDict, world: World, count: int) -> tuple[Array, Array]:
-    """Uniform instances [count], and a latent of each [count, d]."""
+    """Draw uniform instances [count], and a latent of each [count, d]."""
     index_key, latent_key = random.split(key)
     index = random.randint(index_key, (count,), 0, config.instances)
     directions = world.classes[index % config.classes]
@@ -76,9 +73,11 @@ def draw(key: Array, config: ConfigDict, world: World, count: int) -> tuple[Arra
 
 
 def make_world(config: ConfigDict) -> World:
-    """Classes uniform on the sphere; a generator of layers with unit columns, uniform before, that
-    are nearly orthogonal: drawn until the condition number is at most the smallest of 25,000 other
-    draws."""
+    """Draw classes uniform on the sphere, and a generator whose layers are nearly orthogonal.
+
+    Layers have unit columns, uniform before, and are drawn until the condition number is at most
+    the smallest of 25,000 other draws.
+    """
     rng = np.random.default_rng(config.seed)
 
     def candidates() -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +95,7 @@ def make_world(config: ConfigDict) -> World:
 
 
 def generate(layers: Array, latents: Array) -> Array:
-    """g: images [n, d] of latents [n, d], with leaky ReLU between the layers [4, d, d]."""
+    """Return images g(z) [n, d] of latents [n, d]: leaky ReLU between the layers [4, d, d]."""
     for layer in layers[:-1]:
         latents = jax.nn.leaky_relu(latents @ layer.T, 0.2)
     return latents @ layers[-1].T

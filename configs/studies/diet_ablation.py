@@ -1,13 +1,12 @@
-"""What does DIET depend on? Batch size, smoothing, augmentation, projector, unit length and epochs,
-one at a time.
+"""What does DIET depend on? Batch, smoothing, augmentation, projector, length; one at a time.
 
 python reproduce.py --study=configs/studies/diet_ablation.py
 python reproduce.py --study=configs/studies/diet_ablation.py:paper
 
 From the DIET papers: which fields. Values, budgets (30 epochs of mnist5k, 1000 of CIFAR-100 with
 one seed) and a rate in proportion to the batch are our choice, and so is to change one part of the
-augmentation at a time; the papers' three strengths are configs/cifar100/diet.py:1 to :3. What sets
-s-DIET apart from DIET has a recipe of its own: configs/mnist5k/diet_ablation.py.
+augmentation at a time; the papers' three strengths are configs/cifar100.py:diet,1 to 3. What sets
+s-DIET apart from DIET has a recipe of its own: configs/mnist5k.py:diet_ablation.
 
 Data: mnist5k, which is installed; `paper` takes cifar100.
 Cost: python reproduce.py --study=configs/studies/diet_ablation.py --dry
@@ -15,7 +14,7 @@ Cost: python reproduce.py --study=configs/studies/diet_ablation.py --dry
 
 from typing import Any
 
-from configs.studies.diet_small import JUDGEMENT
+from configs.studies.diet_small import EVALUATION
 from sslx.studies.study import ONE_CORE, Changes, Study, check_scale, runs
 
 Axes = dict[str, tuple[Any, ...]]
@@ -44,18 +43,16 @@ PAPER = COMMON | {
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     fixed: Changes = {"optimizer.warmup": "10%"}
     if scale == "desk":
         fixed |= ONE_CORE | {"duration": "30 epochs", "optimizer.reference_batch": 128}
-        return Study(
-            tuple(runs("configs/mnist5k/diet.py", *_each(DESK), fixed=fixed, row="DIET")),
-            ("ablation",),
-        )
+        grid = runs("configs/mnist5k.py:diet", *_each(DESK), fixed=fixed, row="DIET")
+        return Study(tuple(grid), ("ablation",))
     fixed |= {"duration": "1000 epochs", "optimizer.reference_batch": 256}
-    found = runs("configs/cifar100/diet.py", *_each(PAPER), fixed=fixed, seeds=1, row="DIET")
-    return Study(tuple(found), ("ablation",), judgements=(JUDGEMENT,))
+    grid = runs("configs/cifar100.py:diet", *_each(PAPER), fixed=fixed, seeds=1, row="DIET")
+    return Study(tuple(grid), ("ablation",), evaluations=(EVALUATION,))
 
 
 def _each(axes: Axes) -> list[Changes]:

@@ -1,5 +1,4 @@
-"""Does DIET learn from medical images? DIET, s-DIET, SimCLR, MoCo v2 and VICReg on sets of MedMNIST
-v2.
+"""Does DIET learn from medical images? With s-DIET, SimCLR, MoCo v2, VICReg on MedMNIST v2.
 
 python reproduce.py --study=configs/studies/diet_medmnist.py
 python reproduce.py --study=configs/studies/diet_medmnist.py:paper
@@ -11,8 +10,10 @@ dermamnist_as_printed and bloodmnist_as_printed here), CIFAR's recipes and as ma
 every method. `desk` has BloodMNIST, a small ResNet, crops without colour of 14 pixels and 10 epochs
 of one view.
 
-Data: for `desk` first python -m sslx.datasets.prepare bloodmnist, for `paper` also pathmnist and
-dermamnist. Cost: python reproduce.py --study=configs/studies/diet_medmnist.py --dry"""
+Data: for `desk` first python -m sslx.datasets bloodmnist, for `paper` also pathmnist and
+dermamnist.
+Cost: python reproduce.py --study=configs/studies/diet_medmnist.py --dry
+"""
 
 from configs.studies import diet_small
 from sslx.studies.study import Study, check_scale
@@ -22,16 +23,15 @@ SETS = ("pathmnist", "dermamnist", "bloodmnist")
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     if scale == "desk":
         flips = {"views.crop.flip": 0.5}  # cells have no left and right, digits do
-        return Study(
-            tuple(diet_small.compare_small("bloodmnist", "mnist5k", 10, flips)), ("accuracy",)
-        )
+        grid = diet_small.compare_small("bloodmnist", "mnist5k", 10, flips)
+        return Study(tuple(grid), ("accuracy",))
     sets = [diet_small.Data(name, "cifar100", size=28, statistics=(HALF, HALF)) for name in SETS]
-    found = [run for data in sets for run in diet_small.compare(data)]
+    grid = [run for data in sets for run in diet_small.compare(data)]
     unpublished = "not published in a source that we could check"
     return Study(
-        tuple(found), ("accuracy",), judgements=(diet_small.JUDGEMENT,), unpublished=unpublished
+        tuple(grid), ("accuracy",), evaluations=(diet_small.EVALUATION,), unpublished=unpublished
     )

@@ -1,5 +1,4 @@
-"""Does DIET fill more dimensions than SimCLR and VICReg? RankMe and the spectra of the runs of
-diet_small.
+"""Does DIET fill more dimensions than SimCLR and VICReg? RankMe and spectra.
 
 python reproduce.py --study=configs/studies/diet_rank.py
 python reproduce.py --study=configs/studies/diet_rank.py:paper
@@ -21,7 +20,7 @@ SETS = {"desk": ("mnist5k", "digits"), "paper": ("cifar100", "tiny_imagenet")}
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     study = diet_small.get_study(scale)
     kept = tuple(
@@ -32,7 +31,7 @@ def get_study(scale: str = "desk") -> Study:
         kept,
         ("accuracy",),
         figures,
-        study.judgements,
+        study.evaluations,
         unpublished=study.unpublished,
         folder="diet_small",
     )

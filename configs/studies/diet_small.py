@@ -1,5 +1,4 @@
-"""Is DIET as good as methods with two views on small data? DIET, s-DIET, SimCLR, MoCo v2 and VICReg
-side by side.
+"""Is DIET as good as methods with two views on small data? With SimCLR, MoCo v2 and VICReg.
 
 python reproduce.py --study=configs/studies/diet_small.py
 python reproduce.py --study=configs/studies/diet_small.py:paper
@@ -17,31 +16,27 @@ python reproduce.py --study=configs/studies/diet_small.py --dry
 Results, 3 seeds, with what they do and do not show: results/diet_small and the README.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 from configs import augmentations
 from sslx.studies.study import (
+    MEASURED,
     ONE_CORE,
-    RANKS,
     Changes,
-    Judgement,
     Published,
     Run,
     Study,
     check_scale,
+    evaluation,
 )
 
 Figures = dict[str, tuple[str, str, str]]
 
 ONE_VIEW = {"diet": "DIET", "sdiet": "s-DIET"}
 TWO_VIEWS = {"simclr": "SimCLR", "moco": "MoCo v2", "vicreg": "VICReg"}
-JUDGEMENT = Judgement(metrics=(*RANKS, "effective_rank"), protocol="diet")
-LARGE: Changes = {
-    "data.image_size": 256,
-    "model.stem": "imagenet",
-    "model.stem_padding": 1,
-}  # for 224 pixels
+EVALUATION = evaluation(metrics=(*MEASURED, "effective_rank"), protocol="diet")
+# For 224 pixels.
+LARGE: Changes = {"data.image_size": 256, "model.stem": "imagenet", "model.stem_padding": 1}
 # solo-learn's README, linear probe, %: with a ResNet-18 for 1000 epochs, ImageNet-100 for 400.
 SOLO: Figures = {
     "SimCLR": ("90.74", "65.78", "77.64"),
@@ -54,7 +49,7 @@ class Data(NamedTuple):
     """Images, and how the methods are trained on them at the scale of the papers."""
 
     name: str
-    recipes: str  # folder of the baselines' recipes
+    recipes: str  # page of the baselines' recipes
     size: int = 32  # pixels of a view
     statistics: tuple[augmentations.RGB, augmentations.RGB] = augmentations.IMAGENET
     epochs: int = 1000  # of methods with two views; twice as many of one
@@ -70,78 +65,70 @@ PAPER = (
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     tables, figures = ("accuracy",), ("accuracy_over_epochs",)
     if scale == "desk":
-        found = [*compare_small("mnist5k", "mnist5k", 30), *compare_small("digits", "digits", 40)]
-        return Study(tuple(found), tables, figures)
-    found = [run for data in PAPER for run in compare(data)]
-    deep = one_view(
-        PAPER[1]._replace(seeds=1),
-        "diet",
-        label="-resnet101",
-        changes={"model.variant": "resnet101"},
-    )
-    found += [run._replace(row="DIET, ResNet-101") for run in deep]
+        grid = [*compare_small("mnist5k", "mnist5k", 30), *compare_small("digits", "digits", 40)]
+        return Study(tuple(grid), tables, figures)
+    grid = [run for data in PAPER for run in compare(data)]
+    resnet101 = {"model.variant": "resnet101"}
+    deep = one_view(PAPER[1]._replace(seeds=1), "diet", label="-resnet101", changes=resnet101)
+    grid += [run._replace(row="DIET, ResNet-101") for run in deep]
     unpublished = "not published in a source that we could check"
     return Study(
-        tuple(found), tables, figures, (JUDGEMENT,), published=_published(), unpublished=unpublished
+        tuple(grid),
+        tables,
+        figures,
+        (EVALUATION,),
+        published=_published(),
+        unpublished=unpublished,
     )
 
 
 def compare_small(
     data: str, recipes: str, epochs: int, changes: Changes | None = None
 ) -> list[Run]:
-    """All methods with 3 seeds and the settings of a small recipe, for as many epochs of one view
-    as given.
+    """Return all methods with 3 seeds and the settings of a small recipe.
+
+    `epochs` are those of methods with one view.
     """
-    found = []
+    grid = []
     for method in ONE_VIEW | TWO_VIEWS:
         fields = ONE_CORE | {"optimizer.warmup": "10%"} | (changes or {})
         length = epochs if method in ONE_VIEW else epochs // 2
-        found += make_runs(data, f"configs/{recipes}/{method}.py", length, fields, seeds=3)
-    return found
+        grid += make_runs(data, f"configs/{recipes}.py:{method}", length, fields, seeds=3)
+    return grid
 
 
 def compare(data: Data) -> list[Run]:
-    """All methods at the scale of the papers, the baselines both with their own augmentation and
-    with DIET's.
+    """Return all methods at the scale of the papers.
+
+    The baselines are there with their own augmentation and with DIET's.
     """
-    found = [run for method in ONE_VIEW for run in one_view(data, method)]
+    grid = [run for method in ONE_VIEW for run in one_view(data, method)]
     for method, row in TWO_VIEWS.items():
-        recipe, fields = f"configs/{data.recipes}/{method}.py", _view(data)
-        found += make_runs(data.name, recipe, data.epochs, fields, seeds=data.seeds)
-        same = make_runs(
-            data.name,
-            recipe,
-            data.epochs,
-            fields | _diet_view(data),
-            seeds=data.seeds,
-            label="-diet_view",
-        )
-        found += [run._replace(row=f"{row}, DIET's views") for run in same]
-    return found
+        recipe, fields = f"configs/{data.recipes}.py:{method}", _view(data)
+        grid += make_runs(data.name, recipe, data.epochs, fields, seeds=data.seeds)
+        fields |= _diet_view(data)
+        label = "-diet_view"
+        same = make_runs(data.name, recipe, data.epochs, fields, seeds=data.seeds, label=label)
+        grid += [run._replace(row=f"{row}, DIET's views") for run in same]
+    return grid
 
 
 def one_view(data: Data, method: str, label: str = "", changes: Changes | None = None) -> list[Run]:
-    """DIET or s-DIET at the scale of the papers."""
+    """Return DIET or s-DIET at the scale of the papers."""
     fields = _view(data) | (LARGE if data.size == 224 else {}) | (changes or {})
-    return make_runs(
-        data.name,
-        f"configs/cifar100/{method}.py",
-        2 * data.epochs,
-        fields,
-        seeds=data.seeds,
-        label=label,
-    )
+    recipe = f"configs/cifar100.py:{method}"
+    return make_runs(data.name, recipe, 2 * data.epochs, fields, seeds=data.seeds, label=label)
 
 
 def make_runs(
     data: str, recipe: str, epochs: int, changes: Changes, *, seeds: int, label: str = ""
 ) -> list[Run]:
-    """A run on `data` for each seed, named by the data, the recipe's method and `label`."""
-    method = Path(recipe).stem
+    """Return a run on `data` for each seed, named by the data, the recipe's method and `label`."""
+    method = recipe.partition(":")[2]
     fields = changes | {"data.name": data, "duration": f"{epochs} epochs"}
     row = (ONE_VIEW | TWO_VIEWS)[method]
     return [
@@ -163,9 +150,9 @@ def _diet_view(data: Data) -> Changes:
 
 def _published() -> tuple[Published, ...]:
     diet = "abstract of arXiv 2302.10260"
-    found = [Published("DIET, ResNet-101", "cifar100", "71.4", diet)]
-    found += [Published("DIET, ResNeXt-50", "tiny_imagenet", "52.5", diet)]
+    numbers = [Published("DIET, ResNet-101", "cifar100", "71.4", diet)]
+    numbers += [Published("DIET, ResNeXt-50", "tiny_imagenet", "52.5", diet)]
     for row, values in SOLO.items():
         for data, value in zip(("cifar10", "cifar100", "imagenet100"), values, strict=True):
-            found.append(Published(row, data, value, "solo-learn's README"))
-    return tuple(found)
+            numbers.append(Published(row, data, value, "solo-learn's README"))
+    return tuple(numbers)

@@ -1,5 +1,4 @@
-"""Does LiDAR say which DINO is best? One field at a time: learning rate, the temperatures of
-student and teacher.
+"""Does LiDAR tell which DINO is best? Over learning rates and both temperatures.
 
 python reproduce.py --study=configs/studies/lidar_dino.py
 python reproduce.py --study=configs/studies/lidar_dino.py:paper
@@ -8,7 +7,7 @@ From the LiDAR paper (arXiv 2312.04000): the question and the three fields. Its 
 to us; those of `paper` are IdEst's for a ViT-S (arXiv 2606.03338), complete, with its 100 epochs,
 batches of 2048 and one seed, and its picks stand beside ours. We take its rates as they are and its
 head 8192-8192-32768 as two hidden layers and 32,768 prototypes; the bottleneck of 256 and all else
-are configs/imagenet/dino.py's, but for a teacher's temperature that is constant. Grids and budget
+are configs/imagenet.py:dino's, but for a teacher's temperature that is constant. Grids and budget
 of `desk` are our choice: 10 epochs of mnist5k with a small ResNet.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
@@ -31,7 +30,7 @@ PAPER = {
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     return _paper() if scale == "paper" else _desk()
 
@@ -43,9 +42,8 @@ def _desk() -> Study:
         "method.teacher_temperature": (0.01, 0.02, 0.04, 0.07),
     }
     fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-    return Study(
-        tuple(runs("configs/mnist5k/dino.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
-    )
+    grid = runs("configs/mnist5k.py:dino", *sweep(DESK, axes), fixed=fixed)
+    return Study(tuple(grid), TABLES, FIGURES)
 
 
 def _paper() -> Study:
@@ -67,5 +65,5 @@ def _paper() -> Study:
         rankme="63.6 67.8 67.5 63.6",
         lidar="68.2 65.6 65.0 65.5",
     )
-    found = runs("configs/imagenet/dino.py", *sweep(PAPER, axes), fixed=fixed, seeds=1)
-    return Study(tuple(found), TABLES, FIGURES, (JOINT,), published=published)
+    grid = runs("configs/imagenet.py:dino", *sweep(PAPER, axes), fixed=fixed, seeds=1)
+    return Study(tuple(grid), TABLES, FIGURES, (JOINT,), published=published)

@@ -1,5 +1,4 @@
-"""Does LiDAR say which I-JEPA is best? One field at a time: learning rate, the scales of targets
-and of contexts.
+"""Does LiDAR tell which I-JEPA is best? Over learning rates, scales of targets and contexts.
 
 python reproduce.py --study=configs/studies/lidar_ijepa.py
 python reproduce.py --study=configs/studies/lidar_ijepa.py:paper
@@ -11,14 +10,13 @@ mask axes have a printed rate of 1.25e-5; we take the 1.25e-4 of its other axis 
 correction. Grids and budget of `desk` are our choice: 15 epochs of mnist5k on 4 x 4 patches.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
-Cost: 1.4 core hours, judging included (one run of all, shared x86 server beside other jobs). Of
-both:
-python reproduce.py --study=configs/studies/lidar_ijepa.py --dry
+Cost: 1.4 core hours, evaluation included (one run of all, shared x86 server beside other jobs).
+Of both: python reproduce.py --study=configs/studies/lidar_ijepa.py --dry
 Results, 3 seeds, favourable or not: results/lidar_ijepa and the README.
 """
 
 from configs.studies.lidar_vicreg import FIGURES, TABLES, picks
-from sslx.studies.study import ONE_CORE, Judgement, Study, check_scale, runs, sweep
+from sslx.studies.study import ONE_CORE, Study, check_scale, evaluation, runs, sweep
 
 DESK = {
     "optimizer.learning_rate": 2e-3,
@@ -30,11 +28,12 @@ PAPER = {
     "masks.target_scale": (0.15, 0.2),
     "masks.context_scale": (0.85, 1.0),
 }
-MASKED = Judgement(protocol="lidar", lidar="1000x50")  # the paper's n and q for methods with masks
+# The paper's n and q for methods with masks.
+MASKED = evaluation(protocol="lidar", lidar="1000x50")
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     return _paper() if scale == "paper" else _desk()
 
@@ -46,9 +45,8 @@ def _desk() -> Study:
         "masks.context_scale": ((0.4, 1.0), (0.65, 1.0), (0.85, 1.0)),
     }
     fixed = ONE_CORE | {"duration": "15 epochs", "optimizer.warmup": "3 epochs"}
-    return Study(
-        tuple(runs("configs/mnist5k/ijepa.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
-    )
+    grid = runs("configs/mnist5k.py:ijepa", *sweep(DESK, axes), fixed=fixed)
+    return Study(tuple(grid), TABLES, FIGURES)
 
 
 def _paper() -> Study:
@@ -65,5 +63,5 @@ def _paper() -> Study:
         lidar="63.4 66.4 66.0 63.4",
     )
     fixed = {"duration": "300 epochs", "batch_size": 4096}
-    found = runs("configs/imagenet/ijepa.py", *sweep(PAPER, axes), fixed=fixed, seeds=1)
-    return Study(tuple(found), TABLES, FIGURES, (MASKED,), published=published)
+    grid = runs("configs/imagenet.py:ijepa", *sweep(PAPER, axes), fixed=fixed, seeds=1)
+    return Study(tuple(grid), TABLES, FIGURES, (MASKED,), published=published)

@@ -1,11 +1,10 @@
-"""Is the model that LiDAR picks also good on other data? The runs of lidar_vicreg, probed on other
-sets.
+"""Is the model that LiDAR picks also good on other data? The runs of lidar_vicreg.
 
 python reproduce.py --study=configs/studies/lidar_ood.py
 python reproduce.py --study=configs/studies/lidar_ood.py:paper
 
-From the LiDAR paper (arXiv 2312.04000): that picks made on ImageNet are judged on other sets. Which
-sets is told us by others: CIFAR-10 and 100, EuroSAT, Food-101 and SUN397. `desk` has one set,
+From the LiDAR paper (arXiv 2312.04000): that picks made on ImageNet are evaluated on other sets.
+Which sets is known from others: CIFAR-10 and 100, EuroSAT, Food-101 and SUN397. `desk` has one set,
 digits, and is our choice. No run is done twice: those of configs/studies/lidar_vicreg.py are taken,
 or made where they are missing.
 
@@ -20,16 +19,17 @@ SETS = {"desk": ("digits",), "paper": ("cifar10", "cifar100", "eurosat", "food10
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
-    return judge_elsewhere(lidar_vicreg.get_study(scale), "lidar_vicreg", scale)
+    return evaluate_elsewhere(lidar_vicreg.get_study(scale), "lidar_vicreg", scale)
 
 
-def judge_elsewhere(study: Study, folder: str, scale: str) -> Study:
-    """The runs of `study`, which are in `folder`, with a linear probe on each of the other sets at
-    the end.
+def evaluate_elsewhere(study: Study, folder: str, scale: str) -> Study:
+    """Return the runs of `study` with a linear probe on each of the other sets at the end.
+
+    `folder` is where the runs are.
     """
-    main = study.judgements[0]
-    probe = main._replace(checkpoint="last", metrics=(), probe=("linear",))
-    others = tuple(probe._replace(name=data, probe_data=data) for data in SETS[scale])
-    return Study(study.runs, ("selection", "transfer"), judgements=(main, *others), folder=folder)
+    main = study.evaluations[0]
+    probe = main._replace(checkpoint="last").with_settings(metrics=(), probes=("linear",))
+    others = (probe._replace(name=data).with_settings(probe_data=data) for data in SETS[scale])
+    return Study(study.runs, ("selection", "transfer"), evaluations=(main, *others), folder=folder)

@@ -1,5 +1,4 @@
-"""Does LiDAR say which run is best when all fields change at once? SimCLR and VICReg with fields
-drawn at random.
+"""Does LiDAR tell which run is best when all fields change at once? SimCLR and VICReg.
 
 python reproduce.py --study=configs/studies/lidar_random_search.py
 python reproduce.py --study=configs/studies/lidar_random_search.py:paper
@@ -16,7 +15,7 @@ Cost: python reproduce.py --study=configs/studies/lidar_random_search.py --dry
 import random
 
 from configs.studies.lidar_vicreg import JOINT, TABLES
-from sslx.studies.study import ONE_CORE, Changes, Judgement, Run, Study, check_scale, runs
+from sslx.studies.study import ONE_CORE, Changes, Run, Study, check_scale, evaluation, runs
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -33,20 +32,20 @@ PAPER: Ranges = {"optimizer.learning_rate": (0.05, 1.0), "optimizer.weight_decay
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     if scale == "paper":
-        found, judgement = _search("imagenet", PAPER, 24, {"duration": "100 epochs"}, 1), JOINT
+        grid = _search("imagenet", PAPER, 24, {"duration": "100 epochs"}, 1)
+        main = JOINT
     else:
         fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-        found, judgement = _search("mnist5k", DESK, 12, fixed, 3), Judgement()
-    return Study(tuple(found), TABLES, ("metric_against_probe", "regret"), (judgement,))
+        grid = _search("mnist5k", DESK, 12, fixed, 3)
+        main = evaluation()
+    return Study(tuple(grid), TABLES, ("metric_against_probe", "regret"), (main,))
 
 
 def draw(ranges: Ranges, count: int, seed: int = 0) -> list[Changes]:
-    """`count` variants whose fields are uniform in their logarithm within `ranges`, rounded to two
-    digits.
-    """
+    """Return `count` variants whose fields are uniform in their logarithm, in two digits."""
     rng = random.Random(seed)
     return [
         {
@@ -57,10 +56,9 @@ def draw(ranges: Ranges, count: int, seed: int = 0) -> list[Changes]:
     ]
 
 
-def _search(folder: str, ranges: Ranges, count: int, fixed: Changes, seeds: int) -> list[Run]:
-    found = []
+def _search(page: str, ranges: Ranges, count: int, fixed: Changes, seeds: int) -> list[Run]:
+    grid = []
     for method, own in METHODS.items():
-        found += runs(
-            f"configs/{folder}/{method}.py", *draw(ranges | own, count), fixed=fixed, seeds=seeds
-        )
-    return found
+        variants = draw(ranges | own, count)
+        grid += runs(f"configs/{page}.py:{method}", *variants, fixed=fixed, seeds=seeds)
+    return grid

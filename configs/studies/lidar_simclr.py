@@ -1,12 +1,11 @@
-"""Does LiDAR say which SimCLR is best? One field at a time: learning rate, weight decay,
-temperature.
+"""Does LiDAR tell which SimCLR is best? Over learning rates, weight decays, temperatures.
 
 python reproduce.py --study=configs/studies/lidar_simclr.py
 python reproduce.py --study=configs/studies/lidar_simclr.py:paper
 
 From the LiDAR paper (arXiv 2312.04000): the question and the three fields. The grids are our choice
-at both scales, around the recipes configs/mnist5k/simclr.py, for 10 epochs, and
-configs/imagenet/simclr.py, with one seed.
+at both scales, around the recipes configs/mnist5k.py:simclr, for 10 epochs, and
+configs/imagenet.py:simclr, with one seed.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
 Cost: python reproduce.py --study=configs/studies/lidar_simclr.py --dry
@@ -20,7 +19,7 @@ PAPER = {"optimizer.learning_rate": 0.3, "optimizer.weight_decay": 5e-5, "method
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     return _paper() if scale == "paper" else _desk()
 
@@ -32,9 +31,8 @@ def _desk() -> Study:
         "method.temperature": (0.05, 0.1, 0.2, 0.5, 1.0),
     }
     fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-    return Study(
-        tuple(runs("configs/mnist5k/simclr.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
-    )
+    grid = runs("configs/mnist5k.py:simclr", *sweep(DESK, axes), fixed=fixed)
+    return Study(tuple(grid), TABLES, FIGURES)
 
 
 def _paper() -> Study:
@@ -43,5 +41,5 @@ def _paper() -> Study:
         "optimizer.weight_decay": (5e-7, 5e-6, 5e-5, 5e-4),
         "method.temperature": (0.05, 0.07, 0.1, 0.2, 0.5),
     }
-    found = runs("configs/imagenet/simclr.py", *sweep(PAPER, axes), seeds=1)
-    return Study(tuple(found), TABLES, FIGURES, (JOINT,))
+    grid = runs("configs/imagenet.py:simclr", *sweep(PAPER, axes), seeds=1)
+    return Study(tuple(grid), TABLES, FIGURES, (JOINT,))

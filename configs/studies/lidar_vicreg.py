@@ -1,5 +1,4 @@
-"""Does LiDAR say which VICReg is best? One field at a time: learning rate, weight decay, the
-covariance's weight.
+"""Does LiDAR tell which VICReg is best? Over learning rates, weight decays, covariance weights.
 
 python reproduce.py --study=configs/studies/lidar_vicreg.py
 python reproduce.py --study=configs/studies/lidar_vicreg.py:paper
@@ -12,31 +11,39 @@ and of 10,000 images; we take 10,000. Grids and budget of `desk` are our choice:
 mnist5k.
 
 Data: mnist5k, which is installed; `paper` takes imagenet2012.
-Cost: 1.7 core hours, judging included (one run of all, shared x86 server beside other jobs). Of
-both:
-python reproduce.py --study=configs/studies/lidar_vicreg.py --dry
+Cost: 1.7 core hours, evaluation included (one run of all, shared x86 server beside other jobs).
+Of both: python reproduce.py --study=configs/studies/lidar_vicreg.py --dry
 Results, 3 seeds, favourable or not: results/lidar_vicreg and the README.
 """
 
-from sslx.studies.study import ONE_CORE, Judgement, Published, Study, check_scale, runs, sweep
+from sslx.studies.study import (
+    ONE_CORE,
+    Published,
+    Study,
+    check_scale,
+    evaluation,
+    runs,
+    sweep,
+)
 
 DESK = {"optimizer.learning_rate": 3e-3, "optimizer.weight_decay": 1e-4, "method.covariance": 1.0}
 PAPER = {"optimizer.learning_rate": 0.3, "optimizer.weight_decay": 1e-6, "method.covariance": 5.0}
-TABLES, FIGURES = ("correlation", "selection"), ("metric_against_probe", "over_training", "regret")
-# Of sweeps on ImageNet: the paper's n and q for methods with two views, RankMe's own number of
-# images.
-JOINT = Judgement(protocol="lidar", images=25600, lidar="5000x10")
+TABLES = ("correlation", "selection")
+FIGURES = ("metric_against_probe", "over_training", "regret")
+# On ImageNet: LiDAR's n and q for methods with two views, and RankMe's own number of images.
+JOINT = evaluation(protocol="lidar", images=25600, lidar="5000x10")
 
 
 def get_study(scale: str = "desk") -> Study:
-    """The study at the given scale."""
+    """Return the study at the given scale."""
     check_scale(scale)
     return _paper() if scale == "paper" else _desk()
 
 
 def picks(axes: str, **accuracies: str) -> tuple[Published, ...]:
-    """IdEst's accuracy (ImageNet, %) of the model that a metric picks on each axis, all separated
-    by spaces.
+    """Return IdEst's accuracy (ImageNet, %) of the model that a metric picks on each axis.
+
+    Axes and accuracies are separated by spaces.
     """
     source = "IdEst, arXiv 2606.03338"
     return tuple(
@@ -53,9 +60,8 @@ def _desk() -> Study:
         "method.covariance": (0.01, 0.1, 1.0, 10.0, 100.0),
     }
     fixed = ONE_CORE | {"duration": "10 epochs", "optimizer.warmup": "2 epochs"}
-    return Study(
-        tuple(runs("configs/mnist5k/vicreg.py", *sweep(DESK, axes), fixed=fixed)), TABLES, FIGURES
-    )
+    grid = runs("configs/mnist5k.py:vicreg", *sweep(DESK, axes), fixed=fixed)
+    return Study(tuple(grid), TABLES, FIGURES)
 
 
 def _paper() -> Study:
@@ -72,7 +78,6 @@ def _paper() -> Study:
         rankme="66.5 69.1 65.5 69.1",
         lidar="65.0 69.1 66.8 65.0",
     )
-    found = runs("configs/imagenet/vicreg.py", *sweep(PAPER, axes), fixed=fixed, seeds=1)
-    return Study(
-        tuple(found), TABLES, FIGURES, (JOINT._replace(lidar="10000x10"),), published=published
-    )
+    grid = runs("configs/imagenet.py:vicreg", *sweep(PAPER, axes), fixed=fixed, seeds=1)
+    main = JOINT.with_settings(lidar_images=10000)
+    return Study(tuple(grid), TABLES, FIGURES, (main,), published=published)

@@ -1,16 +1,16 @@
-"""Every image of a split is decoded once: to check it, to take the split's fingerprint, and to keep
-it where it fits.
+"""Decoded splits on disk, so that later runs start at once.
 
-What is kept is one array file per split, which later runs map into memory, so that they start at
-once. A split larger than `config.data.decoded_gib` is checked in the same way and then decoded anew
-whenever its images are asked for; both give the same images in the same order under the same
-fingerprint."""
+Every image of a split is decoded once: to check it, to take the split's hash, and to keep it in one
+array file per split, which later runs map into memory. A split larger than
+`config.data.decoded_gib` is checked in the same way, and then decoded anew whenever its images are
+used. Both give the same images in the same order under the same hash.
+"""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from sslx.data.progress import Progress
-from sslx.data.sources import Source, Split, cache_dir
+from sslx.data.disk import explained
+from sslx.data.progress import Progress, amount
+from sslx.data.source import Source, Split, cache_dir
 from sslx.data.stream import CORES, Streamed, in_threads
 
 CHUNK = 256  # images in the hands of the decoding threads
@@ -30,15 +31,17 @@ RULES = 2  # of decoding; another number makes every cache obsolete
 
 
 def cached(split: Split, config: Any) -> Source:
-    """The split's images and labels, from the cache or decoded now; ValueError as `sources.load`."""
+    """Return the split's images and labels, from the cache or decoded now.
+
+    Raises ValueError for unreadable images, unless `config.on_corrupt` is "skip", for images of
+    different sizes, for a damaged cache, and where nothing can be written.
+    """
     recipe = f"{RULES}|{split.identity}|{config.image_size}|{split.channels}"
     name = re.sub(r"[^\w.-]+", "_", split.name)[-80:]
     folder = cache_dir(config) / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not _complete(folder, config):
-        with _writing(folder):
-            if not _complete(
-                folder, config
-            ):  # else another process has just finished the same work
+        with _alone(folder):
+            if not _complete(folder, config):  # else another process has just done the same work
                 _fill(folder, split, config)
     facts = json.loads((folder / "facts.json").read_text())
     if skipped := facts["skipped"]:
@@ -46,8 +49,8 @@ def cached(split: Split, config: Any) -> Source:
         if config.on_corrupt == "refuse":
             raise ValueError(
                 f"{skipped[0]}; unreadable in {split.name}: {len(skipped)} of {split.size}, listed "
-                f"in {report}. "
-                "Repair or remove them, or go on without them: --config.data.on_corrupt=skip"
+                f"in {report}. Repair or remove them, or go on without them: "
+                "--config.data.on_corrupt=skip"
             )
         print(
             f"warning: unreadable and left out of {split.name}: {len(skipped)} of {split.size}, "
@@ -61,8 +64,8 @@ def cached(split: Split, config: Any) -> Source:
         images = Streamed(split, _array(folder, "kept"), tuple(facts["shape"]), config.image_size)
     if not len(images) == len(labels) == facts["count"]:
         raise ValueError(
-            f"{folder} is damaged: it has not the {facts['count']} images it says. Delete it and "
-            "try again."
+            f"{folder} is damaged: it does not have {facts['count']} images, as its facts.json "
+            "reports. Delete it and try again."
         )
     return Source(images, labels if split.classes is not None else None, facts)
 
@@ -76,7 +79,7 @@ def _complete(folder: Path, config: Any) -> bool:
 
 def _fits(facts: dict[str, Any], config: Any) -> bool:
     images = facts["count"] + len(facts["skipped"])  # the file is made for all of them
-    return images * int(np.prod(facts["shape"])) <= config.decoded_gib * 2**30
+    return images * math.prod(facts["shape"]) <= config.decoded_gib * 2**30
 
 
 def _array(folder: Path, name: str) -> np.ndarray:
@@ -88,29 +91,15 @@ def _array(folder: Path, name: str) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Lets one process at a time fill the folder, and says in words where nothing can be written."""
-    try:
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time fill the folder."""
+    with explained(folder.parent, "--config.data.cache"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_name(f"{folder.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # by a run that was killed
                 shutil.rmtree(left)
             yield
-    except OSError as error:
-        if error.errno not in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOSPC,
-            errno.ENOTDIR,
-            errno.ENOENT,
-        ):
-            raise
-        raise ValueError(
-            f"Decoded images cannot be kept in {folder.parent} ({error.strerror}). "
-            "Choose another place: --config.data.cache=FOLDER"
-        ) from error
 
 
 def _fill(folder: Path, split: Split, config: Any) -> None:
@@ -145,9 +134,8 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
             if image.shape != shape:
                 raise ValueError(
                     f"The images of {split.name} differ in size: {_size(shape)}, and "
-                    f"{_size(image.shape)} in "
-                    f"{split.where(number)}. Say to what they are to be resized, as in "
-                    "--config.data.image_size=64"
+                    f"{_size(image.shape)} in {split.where(number)}. Choose the size to which they "
+                    "are to be resized, as in --config.data.image_size=64"
                 )
             if images is not None:
                 images[len(kept)] = image
@@ -155,35 +143,33 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
             labels.append(label)
             digest.update(image.tobytes())
     if shape is None:
-        raise ValueError(
-            f"{split.name} has no readable image" + (f": {skipped[0]}" if skipped else ".")
-        )
+        reason = f": {skipped[0]}" if skipped else "."
+        raise ValueError(f"{split.name} has no readable image{reason}")
     if images is not None:
         images.flush()
     if skipped:
         (folder / "unreadable.txt").write_text("\n".join(skipped) + "\n")
-        if images is not None:
-            _shorten(folder, images[: len(kept)])
+        if images is not None:  # which was made for all
+            np.save(folder / "shorter.npy", images[: len(kept)], allow_pickle=False)
+            (folder / "shorter.npy").replace(folder / "images.npy")
     label_array = np.asarray(labels, np.int32)
     digest.update(label_array.tobytes())
     np.save(folder / "labels.npy", label_array, allow_pickle=False)
     np.save(folder / "kept.npy", np.asarray(kept, np.int64), allow_pickle=False)
-    facts = {
+    return {
         "name": split.name,
         "count": len(kept),
         "shape": list(shape),
         "hash": digest.hexdigest()[:16],
+        "classes": split.classes,
+        "skipped": skipped,
     }
-    return facts | {"classes": split.classes, "skipped": skipped}
 
 
 def _decoded(split: Split, size: int) -> Iterator[tuple[np.ndarray | str, int]]:
-    """Every image in order, uint8 [H, W, C] or the reason why not, with its label; decoded side by
-    side.
-    """
-    with ThreadPoolExecutor(
-        CORES
-    ) as pool:  # both decoders and the resizing work outside the interpreter's lock
+    """Yield every image in order, or the reason why it cannot be read, with its label."""
+    # By threads, as decoders and resizing work outside the interpreter's lock.
+    with ThreadPoolExecutor(CORES) as pool:
         ahead: Iterator[tuple[np.ndarray | str, int]] = iter(())
         for start in range(0, split.size + CHUNK, CHUNK):
             numbers = range(start, min(start + CHUNK, split.size))
@@ -192,35 +178,24 @@ def _decoded(split: Split, size: int) -> Iterator[tuple[np.ndarray | str, int]]:
 
 
 def _new_array(folder: Path, split: Split, shape: tuple[int, ...], config: Any) -> np.memmap | None:
-    """A file for all images, or None where they are not to be kept."""
+    """Return an array in a file for all images, or None where they are not to be kept."""
     whole = (split.size, *shape)
-    needed, free = int(np.prod(whole)), shutil.disk_usage(folder).free
+    needed, free = math.prod(whole), shutil.disk_usage(folder).free
     if needed > config.decoded_gib * 2**30:
         print(
             f"note: decoded, {split.name} would take {needed / 2**30:.1f} GiB, more than "
-            "--config.data.decoded_gib="
-            f"{config.decoded_gib:g}: it is checked once, now, and then decoded as it is used"
+            f"--config.data.decoded_gib={config.decoded_gib:g}: it is checked once, now, and then "
+            "decoded as it is used"
         )
         return None
     if needed > free:
         raise ValueError(
-            f"Decoded, {split.name} needs {needed / 1e9:.1f} GB in {folder.parent}, and "
-            f"{free / 1e9:.1f} GB "
-            "are free. Choose another place with --config.data.cache, smaller images with "
-            "--config.data.image_size, or "
-            "decode them as they are used: --config.data.decoded_gib=0"
+            f"Decoded, {split.name} needs {amount(needed)} in {folder.parent}, and {amount(free)} "
+            "are free. Choose another folder with --config.data.cache, smaller images with "
+            "--config.data.image_size, or decode them as they are used: "
+            "--config.data.decoded_gib=0"
         )
     return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=whole)
-
-
-def _shorten(folder: Path, images: np.ndarray) -> None:
-    """Put the images in place of the file that was made for more."""
-    shorter = np.lib.format.open_memmap(
-        folder / "shorter.npy", mode="w+", dtype=np.uint8, shape=images.shape
-    )
-    shorter[:] = images
-    shorter.flush()
-    (folder / "shorter.npy").replace(folder / "images.npy")
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -1,8 +1,8 @@
-"""From an encoded image to uint8 pixels: one decoder for every source, so that pixels do not depend
-on where they lay.
+"""From an encoded image to uint8 pixels: one decoder, whatever the source of the image.
 
 Plain JPEGs go through OpenCV where it is installed (`pip install sslx[fast]`), which is quicker and
-gives the same bits as Pillow: both are libjpeg-turbo. Everything else is Pillow's."""
+gives the same bits as Pillow: both are libjpeg-turbo. Everything else is decoded by Pillow.
+"""
 
 import io
 import re
@@ -20,15 +20,17 @@ else:
 ORIENTATION = 0x0112  # EXIF's tag
 END = b"\xff\xd9"  # of a JPEG; OpenCV takes one that was cut off, Pillow refuses it
 SCALES = {"I;16": 257, "I;16L": 257, "I;16B": 257, "I;16N": 257}  # 65535 / 255
+TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 def decode(content: bytes | np.ndarray, size: int, channels: int) -> np.ndarray:
-    """uint8 [H, W, channels] of an image file's bytes, upright by its EXIF orientation; cut by
-    `square` if size > 0.
+    """Return the uint8 pixels [H, W, channels] of an image file, upright by its EXIF orientation.
 
-    Gray images become colour and colour ones gray as `channels` (1 or 3) asks, 16 bits become 8,
-    and what is transparent lies on white. Pixels uint8 [H, W] or [H, W, channels] in place of bytes
-    are only cut. Raises ValueError, with the reason, for what is no image or ends too early."""
+    With size > 0 they are cut by `square`. Gray images become colour and colour ones gray as
+    `channels` (1 or 3) asks, 16 bits become 8, and what is transparent lies on white. Pixels uint8
+    [H, W] or [H, W, channels] in place of bytes are only cut. Raises ValueError, with the reason,
+    for what is no image or ends too early.
+    """
     if isinstance(content, np.ndarray):
         return square(content, size)
     if not content:
@@ -36,37 +38,36 @@ def decode(content: bytes | np.ndarray, size: int, channels: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as file:
             return square(_pixels(file, content, channels), size)
-    except (
-        Exception
-    ) as error:  # Pillow's decoders raise a dozen types, SyntaxError and struct.error among them
+    except Exception as error:  # Pillow raises a dozen types, SyntaxError and struct.error too
         reason = re.sub(r" <_io.BytesIO object at \w+>", "", str(error)) or type(error).__name__
         raise ValueError(reason) from error
 
 
 def _pixels(file: Image.Image, content: bytes, channels: int) -> np.ndarray:
+    mode = "L" if channels == 1 else "RGB"
     upright = "exif" not in file.info or file.getexif().get(ORIENTATION, 1) == 1
-    plain = file.format == "JPEG" and upright and file.mode == ("L" if channels == 1 else "RGB")
+    plain = file.format == "JPEG" and upright and file.mode == mode
     if cv2 is not None and plain and content.endswith(END):
-        flags = (
-            cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
-        ) | cv2.IMREAD_IGNORE_ORIENTATION
-        if (pixels := cv2.imdecode(np.frombuffer(content, np.uint8), flags)) is not None:
+        colours = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+        flags = colours | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if pixels is not None:
             return pixels
     image: Image.Image = file if upright else ImageOps.exif_transpose(file)
     if image.mode in SCALES:
         image = Image.fromarray((np.asarray(image) // SCALES[image.mode]).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode}), and 8 or 16 are read")
-    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    elif image.mode in TRANSPARENT or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return np.asarray(image.convert(mode))
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W] or [H, W, C], with `size` cut to [size, size, C]: short side resized, centre
-    kept.
+    """Return uint8 [H, W] or [H, W, C] as [H, W, C]; with size > 0 as [size, size, C].
 
-    Pillow's antialiased bicubic, whatever decoded the image.
+    The centre is kept and its short side resized, by Pillow's antialiased bicubic filter whatever
+    decoded the image.
     """
     if size and image.shape[:2] != (size, size):
         height, width = image.shape[:2]

@@ -3,7 +3,8 @@
 An .npz has `images` and, if there are any, `labels`; or `train_images`, `train_labels`,
 `test_images`, ... (MedMNIST's names) or `x_train`, `y_train`, ... (Keras's). PATH is a folder that
 TFDS has prepared, with labels, or else one file or a folder of array_record files, each record of
-which is the content of an image file."""
+which is the content of an image file.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -12,146 +13,129 @@ from typing import Any
 
 import numpy as np
 
-from sslx.data.sources import Content, Split, Splits
+from sslx.data.records import INFO, splits_of
+from sslx.data.source import Content, Split, Splits
 
-SPLITS = ("train", "val", "validation", "test")
+NAMES = ("train", "val", "validation", "test")  # of splits
 HELD_OUT = 5  # without test images, every fifth
+UNLABELLED = "has no labels: kNN and probes are off, all else stays on"
 
 Keys = tuple[str, str | None]  # of a split's images and of its labels, if it has any
 
 
 def splits(config: Any) -> Splits:
-    """The splits of `config.data.name`; ValueError for a file that is not there or does not hold
-    what it should.
+    """Return the splits of the file that `config.data.name` names.
+
+    Raises ValueError for a file that is not there or does not hold what it should.
     """
     kind, _, name = config.name.partition(":")
     path = Path(name).expanduser()
     if not path.exists():
         raise ValueError(f"There is no {path}. Give a file: --config.data.name={kind}:PATH")
-    return _arrays(config, path) if kind == "npz" else _records(config, path)
+    if kind == "npz":
+        return _arrays(config, path)
+    return splits_of(config, path, {}) if (path / INFO).exists() else _records(config, path)
 
 
 def _arrays(config: Any, path: Path) -> Splits:
-    found = {name: keys for name in SPLITS if (keys := _keys(path, name))}
-    fields = {
+    known = _named_splits(_open(path))
+    chosen = {
         "train_split": config.train_split,
         "probe_split": config.probe_split,
         "test_split": config.test_split,
     }
-    if not found and not any(fields.values()):
+    if not known and not any(chosen.values()):
         return _held_out(config, path)
-    for field, name in fields.items():
-        if name and name not in found:
+    for field, name in chosen.items():
+        if name and name not in known:
             raise ValueError(
                 f"{path} has no split {name!r}: set --config.data.{field} to one of "
-                f"{', '.join(found)}."
+                f"{', '.join(known)}."
             )
     train = config.train_split or "train"
-    test = config.test_split or next(
-        (name for name in ("test", "validation", "val") if name in found), ""
-    )
-    if train not in found:
+    if train not in known:
         raise ValueError(
-            f"{path} has {', '.join(found)} and no train: set --config.data.train_split to one of "
+            f"{path} has {', '.join(known)} and no train: set --config.data.train_split to one of "
             "them."
         )
-    everything = slice(None)
+    usual = next((name for name in ("test", "validation", "val") if name in known), "")
+    test, probe = config.test_split or usual, config.probe_split
     return Splits(
-        _array_split(config, path, train, found[train], everything),
-        _array_split(config, path, config.probe_split, found[config.probe_split], everything)
-        if config.probe_split
-        else None,
-        _array_split(config, path, test, found[test], everything) if test else None,
+        _array_split(config, path, train, known[train]),
+        _array_split(config, path, probe, known[probe]) if probe else None,
+        _array_split(config, path, test, known[test]) if test else None,
     )
+
+
+def _named_splits(arrays: dict[str, np.ndarray]) -> dict[str, Keys]:
+    """The names of images and labels by split, as MedMNIST or Keras names them."""
+    known: dict[str, Keys] = {}
+    for split in NAMES:
+        for images, labels in (
+            (f"{split}_images", f"{split}_labels"),
+            (f"x_{split}", f"y_{split}"),
+        ):
+            if images in arrays and split not in known:
+                known[split] = images, labels if labels in arrays else None
+    return known
 
 
 def _held_out(config: Any, path: Path) -> Splits:
     """All images of the file; with labels every fifth is held out."""
-    names = _open(path)
-    images = next((key for key in ("images", "x", "data") if key in names), None)
-    labels = next((key for key in ("labels", "y", "targets") if key in names), None)
+    arrays = _open(path)
+    images = next((key for key in ("images", "x", "data") if key in arrays), None)
+    labels = next((key for key in ("labels", "y", "targets") if key in arrays), None)
     if images is None:
         raise ValueError(
-            f"{path} holds {', '.join(names) or 'nothing'}, and no images. Save it with "
-            f"np.savez({path.name!r}, "
-            "images=uint8 [n, H, W, C], labels=integers [n]), labels if there are any."
+            f"{path} holds {', '.join(arrays) or 'nothing'}, and no images. Save it with "
+            f"np.savez({path.name!r}, images=uint8 [n, H, W, C], labels=integers [n]), labels if "
+            "there are any."
         )
+    split = functools.partial(_array_split, config, path, keys=(images, labels))
     if labels is None:
-        print(f"note: {path} has no labels: kNN and probes are off, all else stays on")
-        return Splits(_array_split(config, path, "train", (images, None), slice(None)), None, None)
+        print(f"note: {path} {UNLABELLED}")
+        return Splits(split("train"), None, None)
     print(f"note: {path} has no test images; every fifth image is held out for kNN and probes")
-    every = np.arange(len(names[images]))
+    every = np.arange(len(arrays[images]))
     held = every % HELD_OUT == HELD_OUT - 1
-    return Splits(
-        _array_split(config, path, "train", (images, labels), every[~held]),
-        None,
-        _array_split(config, path, "test", (images, labels), every[held]),
-    )
+    return Splits(split("train", rows=every[~held]), None, split("test", rows=every[held]))
 
 
-def _keys(path: Path, split: str) -> Keys | None:
-    """The names under which the file has a split's images and labels, if it has them."""
-    names = _open(path)
-    pairs = ((f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}"))
-    return next(
-        (
-            (images, labels if labels in names else None)
-            for images, labels in pairs
-            if images in names
-        ),
-        None,
-    )
-
-
-def _array_split(config: Any, path: Path, name: str, keys: Keys, rows: Any) -> Split:
+def _array_split(
+    config: Any, path: Path, name: str, keys: Keys, rows: np.ndarray | slice = slice(None)
+) -> Split:
     images, labels = _open(path)[keys[0]], None if keys[1] is None else _open(path)[keys[1]]
-    if (
-        images.dtype != np.uint8
-        or images.ndim not in (3, 4)
-        or images.shape[3:] not in ((), (1,), (3,))
-    ):
+    layout = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
+    if images.dtype != np.uint8 or not layout:
         raise ValueError(
-            f"{keys[0]} of {path} is {images.dtype} {list(images.shape)}; it must be uint8 [n, H, "
-            "W], or [n, H, W, C] "
-            "with C = 1 or 3."
+            f"{keys[0]} of {path} is {images.dtype} {list(images.shape)}; it must be uint8 "
+            "[n, H, W], or [n, H, W, C] with C = 1 or 3."
         )
+    classes = None
     if labels is not None:
         labels = labels.reshape(-1)
-        if (
-            len(labels) != len(images)
-            or not np.issubdtype(labels.dtype, np.integer)
-            or labels.min(initial=0) < 0
-        ):
+        numbers = np.issubdtype(labels.dtype, np.integer) and labels.min(initial=0) >= 0
+        if len(labels) != len(images) or not numbers:
             raise ValueError(
                 f"{keys[1]} of {path} must be {len(images)} integers from 0 on, one for each image."
             )
-    classes = (
-        None
-        if labels is None
-        else [str(number) for number in range(int(labels.max(initial=0)) + 1)]
-    )
+        classes = [str(number) for number in range(int(labels.max(initial=0)) + 1)]
     places = np.arange(len(images))[rows]
     status = path.stat()
     identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{keys}|{len(places)}"
 
     def read(numbers: Sequence[int]) -> list[Content]:
-        # By way of the path, so that a worker process reads the file itself.
-        images = _open(path)[keys[0]]
+        images = _open(path)[keys[0]]  # by its path, so that a worker process reads the file itself
         return [
             (images[place], -1 if labels is None else int(labels[place]))
             for place in places[list(numbers)]
         ]
 
+    def where(number: int) -> str:
+        return f"{path}, image {places[number]}"
+
     channels = images.shape[3] if images.ndim == 4 else 1
-    return Split(
-        f"{config.name}/{name}",
-        identity,
-        len(places),
-        classes,
-        channels,
-        read,
-        lambda i: f"{path}, image {places[i]}",
-    )
+    return Split(f"{config.name}/{name}", identity, len(places), classes, channels, read, where)
 
 
 @functools.lru_cache(maxsize=2)
@@ -159,25 +143,19 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (
-        Exception
-    ) as error:  # zipfile's, zlib's and NumPy's own, among them AttributeError for a single array
+    except Exception as error:  # zipfile's, zlib's and NumPy's own: AttributeError for one array
         raise ValueError(
             f"{path} cannot be read as .npz ({error}). Save it again with np.savez."
         ) from error
 
 
 def _records(config: Any, path: Path) -> Splits:
-    if (path / "dataset_info.json").exists():
-        from sslx.data.records import prepared_splits
-
-        return prepared_splits(config, path)
     files = [path] if path.is_file() else sorted(path.glob("*array_record*"))
     if not files:
         raise ValueError(
             f"{path} has neither a TFDS data set (dataset_info.json) nor array_record files."
         )
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
+    from array_record.python.array_record_data_source import ArrayRecordDataSource  # rarely needed
 
     try:
         source = ArrayRecordDataSource([str(file) for file in files])
@@ -186,12 +164,8 @@ def _records(config: Any, path: Path) -> Splits:
         raise ValueError(
             f"{files[0]} or one beside it is damaged, or no array_record file ({error})."
         ) from error
-    print(f"note: {path} has no labels: kNN and probes are off, all else stays on")
-    stats = [
-        (file.name, status.st_size, status.st_mtime_ns)
-        for file in files
-        for status in [file.stat()]
-    ]
+    print(f"note: {path} {UNLABELLED}")
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def read(numbers: Sequence[int]) -> list[Content]:
         try:
@@ -199,16 +173,8 @@ def _records(config: Any, path: Path) -> Splits:
         except Exception as error:  # the reader's errors are its own
             raise ValueError(f"{path} is damaged ({error}). Write it again.") from error
 
-    return Splits(
-        Split(
-            f"{config.name}/train",
-            f"{path.resolve()}|{stats}",
-            count,
-            None,
-            config.channels,
-            read,
-            lambda i: f"{path}, record {i}",
-        ),
-        None,
-        None,
-    )
+    def where(number: int) -> str:
+        return f"{path}, record {number}"
+
+    name, identity = f"{config.name}/train", f"{path.resolve()}|{stats}"
+    return Splits(Split(name, identity, count, None, config.channels, read, where), None, None)

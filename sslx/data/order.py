@@ -1,6 +1,4 @@
-"""Which images make up a batch: pure functions of the seed and the step, so a run resumes from its
-step alone.
-"""
+"""Which images make up a batch: functions of seed and step, so a run resumes from a step alone."""
 
 import functools
 
@@ -8,38 +6,36 @@ import numpy as np
 
 
 def order(seed: int, step: int, *, num_images: int, batch_size: int) -> np.ndarray:
-    """Indices [batch_size] of the images in training step `step`, counted from 0.
+    """Return indices [batch_size] of the images in training step `step`, counted from 0.
 
     Every epoch is a fresh permutation cut into whole batches: no image occurs twice in a batch, and
     the `num_images % batch_size` images left over are other ones in every epoch. Raises ValueError
-    when the batch is larger than the data."""
+    when the batch is larger than the data.
+    """
     epoch, position = divmod(step, steps_per_epoch(num_images, batch_size))
-    return _permutation(seed, epoch, num_images)[
-        position * batch_size : (position + 1) * batch_size
-    ]
+    begin = position * batch_size
+    return _permutation(seed, epoch, num_images)[begin : begin + batch_size]
 
 
 def others(seed: int, step: int, batch: np.ndarray, *, num_images: int, count: int) -> np.ndarray:
-    """Indices [count] of distinct images outside the batch of training step `step`, uniformly
-    drawn.
+    """Return indices [count] of distinct images outside the batch of a step, uniformly drawn.
 
     Raises ValueError when there are not so many.
     """
-    if not 0 <= count <= num_images - len(batch):
+    most = num_images - len(batch)
+    if not 0 <= count <= most:
         raise ValueError(
-            f"{count} images beside a batch of {len(batch)} were asked for, but the training split "
-            f"has {num_images}: "
-            f"use 0 to {num_images - len(batch)}."
+            f"{count} images beside a batch of {len(batch)} are requested, but the training split "
+            f"has {num_images}: use 0 to {most}."
         )
     generator = np.random.Generator(np.random.Philox(key=[seed, step], counter=1 << 64))
-    drawn = generator.choice(num_images, min(count + len(batch), num_images), replace=False).astype(
-        np.int32
-    )
+    drawn = generator.choice(num_images, min(count + len(batch), num_images), replace=False)
+    drawn = drawn.astype(np.int32)
     return drawn[~np.isin(drawn, batch)][:count]
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Whole batches in one pass over the data."""
+    """Return the number of whole batches in one pass over the data."""
     if not 0 < batch_size <= num_images:
         raise ValueError(
             f"batch_size is {batch_size}, but the training split has {num_images} images. "

@@ -1,51 +1,52 @@
-"""TFDS data sets by name: those of `official.py`, small ones prepared on first use, and whatever
-else is prepared.
+"""Data sets that `sslx.datasets` or TFDS has prepared as array_record; none is prepared here.
+
+A prepared folder may hold `sslx.json`, in which `sslx.datasets` names the default splits.
 """
 
+import contextlib
 import json
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sslx.data.sources import Content, Split, Splits, cache_dir, data_dir
-from sslx.datasets.dataset import DataSet
+from sslx.data.source import Content, Split, Splits, cache_dir, data_dir
+from sslx.files import to_json, write_atomically
+from sslx.hints import did_you_mean
 
-FORMAT = "array_record"  # of TFDS's, the one that is read without TensorFlow
-SMALL = (
-    100e6  # bytes of records; what has all its archives and is smaller needs no command of its own
-)
+FORMAT = "array_record"  # of TFDS's formats, the one that is read without TensorFlow
+INFO = "dataset_info.json"  # which TFDS writes into a prepared folder
+NOTE = "sslx.json"  # beside it: {"train": ..., "probe": ..., "test": ...}, split expressions
 
 
 def splits(config: Any) -> Splits:
-    """The splits of `config.data.name`, a data set of `official.py` or of TFDS; ValueError if it is
-    not prepared.
+    """Return the splits of the data set `config.data.name`; ValueError if it is not prepared."""
+    root = data_dir(config)
+    folder = prepared_folder(config.name, root)
+    if folder is None:
+        hint = did_you_mean(config.name, prepared_names(root) - {config.name})
+        option = f" --data_dir={config.dir}" if config.dir else ""
+        raise ValueError(
+            f"{config.name} is not prepared as {FORMAT} in {root}.{hint} Prepare it once: "
+            f"python -m sslx.datasets {config.name}{option}. Or bring your own images: "
+            "--config.data.name=folder:PATH"
+        )
+    note = folder / NOTE
+    return splits_of(config, folder, json.loads(note.read_text()) if note.exists() else {})
+
+
+def splits_of(config: Any, folder: Path, defaults: Mapping[str, str]) -> Splits:
+    """Return the splits of a prepared folder that `config.data` names, or else `defaults`.
+
+    Without defaults the split "train" serves pretraining and the probes, and "test" or else
+    "validation" tests them. ValueError for a split that is not there.
     """
-    from sslx.datasets.official import DATA_SETS
-
-    official = DATA_SETS.get(config.name)
-    return _splits(
-        config, _noted(config, lambda: _builder(config, official), config.name), official
-    )
-
-
-def prepared_splits(config: Any, folder: Path) -> Splits:
-    """The splits of a folder that TFDS has prepared, as `config.data` asks for them."""
-    import tensorflow_datasets as tfds
-
-    return _splits(
-        config,
-        _noted(config, lambda: tfds.builder_from_directory(folder), str(folder.resolve())),
-        None,
-    )
-
-
-def _splits(config: Any, facts: dict[str, Any], official: DataSet | None) -> Splits:
+    facts = _facts(config, folder)
     known = facts["splits"]
-    default = next((name for name in ("test", "validation") if name in known), "")
-    train = config.train_split or (official.train if official else "train")
-    test = config.test_split or (official.test if official else default)
-    probe = config.probe_split or (official.probe if official and not config.train_split else train)
+    train = config.train_split or defaults.get("train", "train")
+    probe = config.probe_split or (not config.train_split and defaults.get("probe")) or train
+    usual = next((name for name in ("test", "validation") if name in known), "")
+    test = config.test_split or defaults.get("test", usual)
     for field, expression in (("train_split", train), ("probe_split", probe), ("test_split", test)):
         for part in filter(None, expression.split("+")):
             if part.split("[")[0] not in known:
@@ -58,6 +59,41 @@ def _splits(config: Any, facts: dict[str, Any], official: DataSet | None) -> Spl
         _split(config, facts, probe) if probe != train else None,
         _split(config, facts, test) if test else None,
     )
+
+
+def prepared_folder(name: str, root: Path) -> Path | None:
+    """Return the folder below `root` that holds the data set `name` as array_record, or None.
+
+    A name may end in TFDS's /CONFIGURATION and :VERSION. Of several folders, those without a
+    configuration come first, then those with a note of `sslx.datasets`, then the newest version.
+    Raises ValueError where several configurations are prepared and `name` has none.
+    """
+    path, _, version = name.partition(":")
+    folders: list[Path] = []
+    for pattern in ("*", "*/*") if path else ():
+        folders = folders or [
+            info.parent
+            for info in (root / path).glob(f"{pattern}/{INFO}")
+            if version in ("", info.parent.name)
+            and not info.parent.name.startswith("incomplete.")  # TFDS's name for what it writes
+            and f'"{FORMAT}"' in info.read_text()
+        ]
+    folders = [folder for folder in folders if (folder / NOTE).exists()] or folders
+    configurations = sorted({str(folder.parent.relative_to(root)) for folder in folders})
+    if len(configurations) > 1:
+        raise ValueError(
+            f"{name} is prepared in several configurations. Choose one of them with "
+            f"--config.data.name: {', '.join(configurations)}"
+        )
+    return max(
+        folders, key=lambda folder: list(map(int, re.findall(r"\d+", folder.name))), default=None
+    )
+
+
+def prepared_names(root: Path) -> set[str]:
+    """Return the names of the data sets that are prepared below `root`."""
+    infos = [*root.glob(f"*/*/{INFO}"), *root.glob(f"*/*/*/{INFO}")]
+    return {info.relative_to(root).parts[0] for info in infos}
 
 
 def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
@@ -78,129 +114,46 @@ def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
         return [(example["image"], int(example.get("label", -1))) for example in examples(numbers)]
 
     def where(number: int) -> str:
-        name = examples([number])[0].get("file_name", b"")
-        return f"record {number} of {config.name}/{expression}" + (
-            f" ({name.decode()})" if name else ""
-        )
+        file = examples([number])[0].get("file_name", b"").decode()
+        return f"record {number} of {name}" + (f" ({file})" if file else "")
 
-    identity = f"{facts['identity']}|{expression}"
+    name, identity = f"{config.name}/{expression}", f"{facts['identity']}|{expression}"
     size = facts["splits"].get(expression) or len(_open(facts, expression))
-    return Split(
-        f"{config.name}/{expression}",
-        identity,
-        size,
-        facts["classes"],
-        facts["channels"],
-        read,
-        where,
-    )
+    return Split(name, identity, size, facts["classes"], facts["channels"], read, where)
 
 
 def _open(facts: dict[str, Any], expression: str) -> Any:
     """TFDS's random access to the records of a split, with images still encoded."""
-    import tensorflow_datasets as tfds
+    import tensorflow_datasets as tfds  # here, as it takes a while
 
     builder = tfds.builder_from_directory(facts["folder"])
     encoded = {name: tfds.decode.SkipDecoding() for name in facts["images"]}
     return builder.as_data_source(expression, decoders=encoded)
 
 
-def _noted(config: Any, find: Any, name: str) -> dict[str, Any]:
-    """Split sizes, class names and more; from a note on disk if there is one, as importing TFDS
-    takes long.
-    """
-    note = cache_dir(config) / f"{name.replace('/', '_').replace(':', '_')}.json"
-    if note.exists():
-        facts = json.loads(note.read_text())
-        if facts.get("stamp") == _stamp(Path(facts["folder"])):
-            return facts
-    facts = _facts(find())
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary = note.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(facts, indent=1))
-        temporary.replace(note)
-    except OSError:
-        pass  # only slower the next time
-    return facts
+def _facts(config: Any, folder: Path) -> dict[str, Any]:
+    """Split sizes, class names and more: what TFDS reports, kept in a file of the cache."""
+    file = cache_dir(config) / f"{re.sub(r'[/:]', '_', config.name)[-80:]}.json"
+    about = {"folder": str(folder), "stamp": (folder / INFO).stat().st_mtime_ns}
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    if about.items() <= kept.items():
+        return kept
 
+    import tensorflow_datasets as tfds  # here, as it takes a while
 
-def _stamp(folder: Path) -> int:
-    info = folder / "dataset_info.json"
-    return info.stat().st_mtime_ns if info.exists() else 0
-
-
-def _facts(builder: Any) -> dict[str, Any]:
-    import tensorflow_datasets as tfds
-
-    features = dict(builder.info.features)
-    images = [
-        name for name, feature in features.items() if isinstance(feature, tfds.features.Image)
-    ]
+    builder = tfds.builder_from_directory(folder)
+    features, known = dict(builder.info.features), builder.info.splits.values()
+    images = [name for name, kind in features.items() if isinstance(kind, tfds.features.Image)]
     if "image" not in images:
         raise ValueError(f"{builder.name} has no feature 'image': it has {', '.join(features)}.")
-    folder, splits = Path(builder.data_dir), builder.info.splits.values()
-    return {
-        "identity": f"{builder.info.full_name}|{[(info.name, info.num_examples, info.num_bytes) for info in splits]}",
-        "folder": str(folder),
-        "stamp": _stamp(folder),
-        "splits": {info.name: info.num_examples for info in splits},
+    sizes = [(split.name, split.num_examples, split.num_bytes) for split in known]
+    facts = about | {
+        "identity": f"{builder.info.full_name}|{sizes}",
+        "splits": {split.name: split.num_examples for split in known},
         "classes": list(getattr(features.get("label"), "names", [])) or None,
         "channels": 1 if features["image"].shape[-1] == 1 else 3,
         "images": images,
     }
-
-
-def _builder(config: Any, official: DataSet | None) -> Any:
-    """A prepared TFDS builder; raises ValueError with the way out when there is none."""
-    import tensorflow_datasets as tfds
-
-    from sslx.datasets.archives import locate_all
-    from sslx.datasets.prepare import prepare
-
-    root = data_dir(config)
-    if official is None:
-        return _tfds_builder(config, root)
-    ours = root / official.name / official.version
-    # Else by TFDS's own builder of that name, which has other versions and perhaps configurations.
-    for info in [
-        ours / "dataset_info.json",
-        *sorted(root.glob(f"{official.name}/**/dataset_info.json")),
-    ]:
-        if (
-            info.exists()
-            and (found := tfds.builder_from_directory(info.parent)).info.file_format.value == FORMAT
-        ):
-            return found
-    if official.disk > SMALL or (official.archives and not locate_all(official, root)):
-        raise ValueError(
-            f"{official.name} is not prepared in {root}. Prepare it once: python -m "
-            f"sslx.datasets.prepare {official.name}"
-        )
-    return tfds.builder_from_directory(prepare(official, root))
-
-
-def _tfds_builder(config: Any, root: Path) -> Any:
-    import tensorflow_datasets as tfds
-
-    from sslx.datasets.official import nearest
-
-    catalogue = tfds.list_builders(with_community_datasets=False)
-    name = config.name.split("/")[0].split(":")[0]
-    try:
-        builder = tfds.builder(config.name, data_dir=root)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        close = nearest(name, catalogue)
-        hint = f" Did you mean {close!r}?" if close and close != name else ""
-        reason = "" if name not in catalogue else f" TFDS says: {str(error).splitlines()[0]}"
-        raise ValueError(
-            f"There is no data set {config.name!r} in TFDS or in {root}.{hint}{reason} "
-            "See python -m sslx.datasets.prepare --list, or bring your own images: "
-            "--config.data.name=folder:PATH"
-        ) from error
-    if not builder.info.splits or builder.info.file_format.value != FORMAT:
-        raise ValueError(
-            f"{config.name} is not prepared as array_record in {root}. "
-            f"Prepare it once: python -m sslx.datasets.prepare {config.name}"
-        )
-    return builder
+    with contextlib.suppress(OSError):  # without the file, only the next start is slower
+        write_atomically(file, to_json(facts, indent=1))
+    return facts

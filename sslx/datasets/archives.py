@@ -1,11 +1,8 @@
-"""The archives of a data set: where they lie, whether they are whole, and fetching those that have
-an address.
-"""
+"""The archives of a data set: where they lie, whether they are whole, and how they are fetched."""
 
 import hashlib
 import http.client
 import json
-import os
 import shutil
 import ssl
 import urllib.error
@@ -13,31 +10,28 @@ import urllib.request
 from pathlib import Path
 
 from sslx.data.progress import Progress, amount
+from sslx.data.records import prepared_folder
 from sslx.datasets.dataset import Archive, DataSet
+from sslx.files import to_json, write_atomically
 
 CHUNK = 1 << 20
 ATTEMPTS = 20  # at a download whose connection breaks
-BROKEN = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    ConnectionError,
-    TimeoutError,
-    ssl.SSLError,
-)
-# Folders that do in place of an archive which somebody has unpacked: their images are counted, not
-# verified.
+HTTP_ERRORS = (urllib.error.URLError, http.client.HTTPException)
+BROKEN = (*HTTP_ERRORS, ConnectionError, TimeoutError, ssl.SSLError)
+# Folders that serve in place of an archive which somebody has unpacked: their images are counted,
+# not verified.
 UNPACKED = {"ILSVRC2012_img_train.tar": "train", "ILSVRC2012_img_val.tar": "val"}
 
 
 def obtain(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict[str, Path]:
-    """Paths of all archives by `Archive.file`, verified; what lies nowhere and has an address is
-    downloaded.
+    """Return the verified archives' paths by `Archive.file`; download those that are missing.
 
     `root` is the data folder. Raises ValueError, which says what to do, for an archive that is
     missing, damaged or out of reach, and where the disk has not enough bytes for downloads and
-    records."""
-    found = _located(dataset, root, manual_dir)
-    missing = [archive for archive in dataset.archives if archive.file not in found]
+    records.
+    """
+    paths = _located(dataset, root, manual_dir)
+    missing = [archive for archive in dataset.archives if archive.file not in paths]
     if by_hand := [archive for archive in missing if not archive.url]:
         raise ValueError(
             f"{dataset.name} has no direct download. {instructions(dataset, root, by_hand)}"
@@ -45,10 +39,10 @@ def obtain(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict
     _check_space(dataset, root, missing)
     downloads, notes = root / "downloads" / dataset.name, root / "downloads" / "verified.json"
     for archive in dataset.archives:
-        path = found.get(archive.file)
+        path = paths.get(archive.file)
         try:
             if path is None:
-                found[archive.file] = download(archive, downloads, notes)
+                paths[archive.file] = download(archive, downloads, notes)
             elif path.is_file():
                 verify(archive, path, notes)
         except ValueError as error:
@@ -58,18 +52,17 @@ def obtain(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict
                     f"{error} It is removed: type the same command again to fetch it."
                 ) from error
             raise ValueError(f"{error} {instructions(dataset, root, [archive])}") from error
-    return found
+    return paths
 
 
 def locate_all(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict[str, Path]:
-    """Paths of all archives by `Archive.file`, unverified; empty if one is missing."""
-    found = _located(dataset, root, manual_dir)
-    return found if len(found) == len(dataset.archives) else {}
+    """Return the unverified archives' paths by `Archive.file`; empty if one is missing."""
+    paths = _located(dataset, root, manual_dir)
+    return paths if len(paths) == len(dataset.archives) else {}
 
 
 def locate(archive: Archive, folders: list[Path]) -> Path | None:
-    """The archive's path in the first of `folders` that has it, or where a package of the system
-    installs it.
+    """Return the archive's path in the first of `folders` that has it, or in its system package.
 
     Raises ValueError where a file has its name but for upper and lower case.
     """
@@ -91,7 +84,8 @@ def verify(archive: Archive, path: Path, notes: Path | None = None) -> None:
     """Raise ValueError unless the file has the published size and one of the published digests.
 
     What is verified is noted in the file `notes`, and is not read again until its size or date
-    changes."""
+    changes.
+    """
     status = path.stat()
     noted = json.loads(notes.read_text()) if notes and notes.exists() else {}
     size, time, digest = noted.get(archive.file, (0, 0, ""))
@@ -100,17 +94,14 @@ def verify(archive: Archive, path: Path, notes: Path | None = None) -> None:
     digest = _matching_digest(archive, path, status.st_size)
     if notes and digest:
         noted[archive.file] = (status.st_size, status.st_mtime_ns, digest)
-        notes.parent.mkdir(parents=True, exist_ok=True)
-        temporary = notes.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(noted, indent=1))
-        temporary.replace(notes)
+        write_atomically(notes, to_json(noted, indent=1))
 
 
 def download(archive: Archive, folder: Path, notes: Path | None = None) -> Path:
-    """The archive's path in `folder` once it is there and verified; what an earlier call has
-    fetched is kept.
+    """Return the archive's path in `folder` once it is fetched and verified.
 
-    Raises ValueError where the server cannot be reached or sends something else.
+    What an earlier call has fetched is kept. Raises ValueError where the server cannot be reached
+    or sends something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{archive.file}.part"
@@ -120,9 +111,8 @@ def download(archive: Archive, folder: Path, notes: Path | None = None) -> Path:
             _fetch(archive, part)
             break
         except BROKEN as error:
-            if (
-                _size(part) <= before or attempt + 1 == ATTEMPTS
-            ):  # a further attempt must have got somewhere
+            # A further attempt is made only if this one has fetched something.
+            if _size(part) <= before or attempt + 1 == ATTEMPTS:
                 raise ValueError(f"{archive.url} cannot be fetched ({_reason(error)}).") from error
     try:
         verify(archive, part, notes)
@@ -133,7 +123,7 @@ def download(archive: Archive, folder: Path, notes: Path | None = None) -> Path:
 
 
 def instructions(dataset: DataSet, root: Path, archives: list[Archive]) -> str:
-    """Says which of the archives to fetch from where, and into which folder to put them."""
+    """Return which of the archives to fetch from where, and into which folder to put them."""
     files = [
         archive.file + (f" ({amount(archive.size)})" if archive.size else "")
         for archive in archives
@@ -141,14 +131,13 @@ def instructions(dataset: DataSet, root: Path, archives: list[Archive]) -> str:
     places = ", ".join(archive.url for archive in archives if archive.url) or dataset.home
     folders = [UNPACKED[archive.file] for archive in archives if archive.file in UNPACKED]
     unpacked = f", or their images unpacked in folders {' and '.join(folders)}," if folders else ""
-    within = (
-        f" Or prepare {dataset.within} first, whose records do as well." if dataset.within else ""
-    )
+    within = f" Or prepare {dataset.within} first, whose records serve as well."
     folder = root / "downloads" / "manual" / dataset.name
     return (
         f"Fetch {', '.join(files)} from {places}, put "
         f"{'them' if len(files) > 1 else 'it'}{unpacked} into {folder} "
-        f"(or say where else with --manual_dir=FOLDER), and type the same command again.{within}"
+        "(or say where else with --manual_dir=FOLDER), and type the same command again."
+        + (within if dataset.within else "")
     )
 
 
@@ -160,34 +149,32 @@ def _located(dataset: DataSet, root: Path, manual_dir: Path | None) -> dict[str,
         )
     downloads = root / "downloads"
     folders = [downloads / "manual" / dataset.name, downloads / "manual", downloads / dataset.name]
-    folders = [*([manual_dir] if manual_dir else []), *folders]
-    found = {archive.file: locate(archive, folders) for archive in dataset.archives}
-    if dataset.within and not all(found.values()):
-        for info in sorted((root / dataset.within).glob("*/dataset_info.json")):
-            if '"array_record"' in info.read_text():
-                return {archive.file: info.parent for archive in dataset.archives}
-    return {file: path for file, path in found.items() if path}
+    if manual_dir:
+        folders.insert(0, manual_dir)
+    located = {archive.file: locate(archive, folders) for archive in dataset.archives}
+    if dataset.within and not all(located.values()):
+        records = prepared_folder(dataset.within, root)
+        if records:
+            return dict.fromkeys(located, records)
+    return {file: path for file, path in located.items() if path}
 
 
 def _check_space(dataset: DataSet, root: Path, missing: list[Archive]) -> None:
-    parts = [
-        _size(root / "downloads" / dataset.name / f"{archive.file}.part") for archive in missing
-    ]
-    fetched = sum(max(archive.size - part, 0) for archive, part in zip(missing, parts, strict=True))
+    fetched = 0
+    for archive in missing:
+        part = root / "downloads" / dataset.name / f"{archive.file}.part"
+        fetched += max(archive.size - _size(part), 0)
     free = shutil.disk_usage(root).free
     if free < fetched + dataset.disk:
         archives = f"{amount(fetched)} of archives and " if fetched else ""
         raise ValueError(
             f"{dataset.name} needs {archives}{amount(dataset.disk)} of records, and {amount(free)} "
-            f"are free in {root}. "
-            "Make room, or choose another place with --data_dir=FOLDER"
+            f"are free in {root}. Make room, or choose another folder: --data_dir=FOLDER"
         )
 
 
 def _matching_digest(archive: Archive, path: Path, size: int) -> str:
-    """The one of the published digests that the file has, or "" if none is published; ValueError if
-    it has none.
-    """
+    """The published digest that the file has, or "" if none is published."""
     kinds = list(dict.fromkeys(digest.split(":")[0] for digest in archive.digests))
     # Two digests of a kind are those of two packings of the same content, of which the size is that
     # of the first.
@@ -196,18 +183,17 @@ def _matching_digest(archive: Archive, path: Path, size: int) -> str:
             f"{path} is not the published {archive.file}: it has {size:,} bytes of "
             f"{archive.size:,}."
         )
-    found = []
+    computed = []
     for kind in kinds:  # a second one is computed only if the first does not match
-        found.append(f"{kind}:{_digest(path, kind)}")
-        if found[-1] in archive.digests:
-            return found[-1]
+        computed.append(f"{kind}:{_digest(path, kind)}")
+        if computed[-1] in archive.digests:
+            return computed[-1]
     if not kinds:
         return ""
     expected = f" of {archive.size:,}" if archive.size else ""
     raise ValueError(
-        f"{path} is not the published {archive.file}: it has the digest {' and '.join(found)}, "
-        "expected is "
-        f"{' or '.join(archive.digests)}; it has {size:,} bytes{expected}."
+        f"{path} is not the published {archive.file}: it has the digest {' and '.join(computed)}, "
+        f"expected is {' or '.join(archive.digests)}; it has {size:,} bytes{expected}."
     )
 
 
@@ -224,21 +210,21 @@ def _digest(path: Path, kind: str) -> str:
 
 
 def _fetch(archive: Archive, part: Path) -> None:
-    """Append to `part` what it still lacks, or all of it if the server cannot send the rest alone."""
+    """Append to `part` what it lacks, or all of it if the server cannot send the rest alone."""
     begun = _size(part)
     if archive.size and begun == archive.size:
-        return None
+        return
     headers = {"User-Agent": "sslx"} | ({"Range": f"bytes={begun}-"} if begun else {})
+    request = urllib.request.Request(archive.url, headers=headers)
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(archive.url, headers=headers), timeout=60
-        )
+        response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not begun:
             raise
         part.unlink()  # it is longer than the file
-        return _fetch(archive, part)
+        _fetch(archive, part)
+        return
     with response:
         if not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
             begun = 0
@@ -252,7 +238,6 @@ def _fetch(archive: Archive, part: Path) -> None:
                 progress.show(file.tell())
     if _size(part) < total:
         raise ConnectionError(f"the connection broke after {_size(part):,} of {total:,} bytes")
-    return None
 
 
 def _size(path: Path) -> int:

@@ -19,55 +19,42 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sslx.data.progress import Progress
-from sslx.datasets.dataset import Contents, DataSet, Example
+from sslx.data.records import FORMAT
+from sslx.datasets.dataset import Contents, DataSet, Example, write_note
 
 BATCH = 256  # records read at once
 SHARD_BYTES = 128 << 20
-MAX_SHARDS = (
-    200  # each is an open file while the archives are read, and some systems allow no more than 256
-)
-HEADER = struct.Struct(
-    "=16siII"
-)  # before a record on its way to its shard: MD5, label, bytes of the key and the image
+# Each shard is an open file while the archives are read; some systems allow no more than 256.
+MAX_SHARDS = 200
+# Before a record on its way to its shard: MD5, label, bytes of the key and of the image.
+HEADER = struct.Struct("=16siII")
 
 Record = tuple[bytes, int, str, bytes]  # MD5 of split and key, label, key, image file
 
 
-def records_builder(
-    dataset: DataSet, root: Path, contents: Contents | None = None
-) -> tfds.core.DatasetBuilder:
-    """The TFDS builder of `dataset` in the folder `root`: with `contents` to prepare it, without to
-    read it.
+def records_builder(dataset: DataSet, root: Path, contents: Contents) -> tfds.core.DatasetBuilder:
+    """Return the TFDS builder that prepares the contents of `dataset` in the data folder `root`.
 
-    An example holds image, label and, where the keys are strings, file_name. Raises ValueError for
-    a data set that is neither prepared nor given, and while preparing for a split without images or
-    with two images under one key."""
-    if contents is None:
-        folder = root / dataset.name / dataset.version
-        if not (folder / "dataset_info.json").exists():
-            raise ValueError(
-                f"{dataset.name} is not prepared in {root}. Type: python -m sslx.datasets.prepare "
-                f"{dataset.name}"
-            )
-        return tfds.builder_from_directory(folder)
+    An example holds image, label and, where the keys are strings, file_name. Raises ValueError,
+    also while it prepares, for a split without images or with two images under one key.
+    """
     splits = {split: begin() for split, begin in contents.splits.items()}
     first = next(iter(splits))
-    head = next(
-        splits[first], None
-    )  # says what the features are, which TFDS asks before it asks for examples
+    # TFDS asks for the features, which follow from an example, before it asks for examples.
+    head = next(splits[first], None)
     if head is None:
         raise ValueError(f"{dataset.name} has no images in its split {first}.")
     splits[first] = itertools.chain([head], splits[first])
-    return _builder_class(dataset, contents.classes, head, splits)(
-        data_dir=root, file_format="array_record"
-    )
+    builder = _builder_class(dataset, contents.classes, head, splits)
+    return builder(data_dir=root, file_format=FORMAT)
 
 
 def stored_records(
     builder: tfds.core.DatasetBuilder, split: str
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and record, its image still encoded, of everything in a split; read in batches, which
-    is far quicker.
+    """Yield number and record, its image still encoded, of everything in a split.
+
+    They are read in batches, which is far quicker.
     """
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     for begin in range(0, len(source), BATCH):
@@ -103,34 +90,33 @@ def _builder_class(
         def _shard_iterators_per_split(
             self, _: Any
         ) -> dict[str, list[Callable[[], Iterator[Any]]]]:
+            folder = Path(self.data_path)
+            write_note(dataset, folder)
             # All splits are read before any is written: what is missing shows as early as it can.
-            files = {
-                split: _scatter(dataset, split, found, self.data_path)
-                for split, found in splits.items()
+            shards = {
+                split: _scatter(dataset, split, examples, folder)
+                for split, examples in splits.items()
             }
+            read = functools.partial(_shard, name=dataset.name, fields=tuple(features))
             return {
-                split: [
-                    functools.partial(_shard, path, dataset.name, tuple(features)) for path in paths
-                ]
-                for split, paths in files.items()
+                split: [functools.partial(read, path) for path in paths]
+                for split, paths in shards.items()
             }
 
     return Records
 
 
 def _scatter(dataset: DataSet, split: str, examples: Iterator[Example], folder: Path) -> list[Path]:
-    """One file for each shard, in which its records lie as they came."""
+    """Write one file for each shard, in which its records lie as they came."""
     size = dataset.disk * dataset.sizes.get(split, 0) // max(sum(dataset.sizes.values()), 1)
     shards = min(max(size // SHARD_BYTES, 1), MAX_SHARDS)
-    paths = [Path(folder) / f"{split}-{shard:05}.unordered" for shard in range(shards)]
+    paths = [folder / f"{split}-{shard:05}.unordered" for shard in range(shards)]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(path.open("wb")) for path in paths]
         for key, image, label in examples:
             digest = hashlib.md5(f"{split}{key}".encode(), usedforsecurity=False).digest()
-            name, content = (
-                str(key).encode(),
-                _png(image) if isinstance(image, np.ndarray) else image,
-            )
+            name = str(key).encode()
+            content = _png(image) if isinstance(image, np.ndarray) else image
             file = files[int.from_bytes(digest[:8], "big") * shards >> 64]
             file.writelines((HEADER.pack(digest, label, len(name), len(content)), name, content))
     paths = [path for path in paths if path.stat().st_size]
@@ -140,7 +126,7 @@ def _scatter(dataset: DataSet, split: str, examples: Iterator[Example], folder: 
 
 
 def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The examples of a shard in their order."""
+    """Yield the examples of a shard in their order."""
     records = sorted(_records(path), key=lambda record: record[0])
     path.unlink()
     for (digest, _, key, _), (other, _, _, _) in itertools.pairwise(records):
@@ -151,10 +137,8 @@ def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str
     with Progress(f"{name}: writing {path.stem}", len(records), "images") as progress:
         for number, (_, label, key, image) in enumerate(records):
             progress.show(number)
-            yield (
-                key,
-                dict(zip(fields, (image, label, key), strict=False)),
-            )  # file_name is last, if it is there
+            # `fields` ends in file_name, or lacks it.
+            yield key, dict(zip(fields, (image, label, key), strict=False))
 
 
 def _records(path: Path) -> Iterator[Record]:
@@ -165,7 +149,7 @@ def _records(path: Path) -> Iterator[Record]:
 
 
 def _png(image: np.ndarray) -> bytes:
-    """TFDS encodes arrays with TensorFlow, but takes the bytes of a file as they are."""
+    """Encode an array, which TFDS would do with TensorFlow; it takes a file's bytes as they are."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()

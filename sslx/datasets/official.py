@@ -1,6 +1,5 @@
 """The data sets that can be prepared by name: the constants of the files in `sets`."""
 
-import difflib
 import importlib
 import json
 import pkgutil
@@ -9,15 +8,17 @@ import textwrap
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from sslx import hints
 from sslx.data.progress import amount
+from sslx.data.records import INFO, prepared_names
 from sslx.datasets import sets
 from sslx.datasets.archives import instructions
 from sslx.datasets.dataset import DataSet
 
 COLUMNS = 160
 LICENCE = 29  # characters of it that the table has room for
-# What people call them; upper case does not count, and neither does what is no letter and no
-# figure.
+HEADER = "name, pretrains on, probes on, tests on, classes, pixels, archives, prepared, licence"
+# What people call them, in lower case letters and figures.
 ALIASES = {
     "cub": "caltech_birds2011",
     "cub200": "caltech_birds2011",
@@ -34,24 +35,40 @@ ALIASES = {
 }
 
 
-def nearest(name: str, others: Collection[str] = ()) -> str:
-    """The name among DATA_SETS and `others` that `name` is most like, or "" if none is."""
-    names = {_letters(known): known for known in (*others, *DATA_SETS)} | ALIASES
-    given = _letters(name)
-    within = [letters for letters in names if len(given) > 2 and given in letters]
-    close = (
-        [given]
-        if given in names
-        else sorted(within, key=len) or difflib.get_close_matches(given, names, n=1)
+def check_known(name: str, root: Path) -> None:
+    """Raise ValueError for a name that neither TFDS nor `DATA_SETS` has, with the nearest one.
+
+    The data sets that are prepared in the data folder `root` are suggested as well.
+    """
+    import tensorflow_datasets as tfds  # here, as it takes a while
+
+    catalogue = tfds.list_builders(with_community_datasets=False)
+    if re.split("[/:]", name)[0] in (*catalogue, *DATA_SETS):
+        return
+    meant = nearest(name, {*catalogue, *prepared_names(root)})
+    hint = f" Did you mean {meant!r}?" if meant else ""
+    raise ValueError(
+        f"There is no data set {name!r}.{hint} All names: python -m sslx.datasets --list. "
+        "Your own images: --config.data.name=folder:PATH"
     )
-    return names[close[0]] if close else ""
+
+
+def nearest(name: str, others: Collection[str] = ()) -> str:
+    """Return the name in `DATA_SETS` or `others` that is most like `name`, or "" if none is.
+
+    Upper case, and what is no letter and no figure, does not count.
+    """
+    names = {_letters(known): known for known in (*others, *DATA_SETS)} | ALIASES
+    letters = _letters(name)
+    if letters not in names:
+        containing = [known for known in names if len(letters) > 2 and letters in known]
+        letters = min(containing, key=len, default="") or hints.nearest(letters, names)
+    return names.get(letters, "")
 
 
 def prepared_counts(dataset: DataSet, root: Path) -> dict[str, int]:
-    """Images by split of the data set as it is prepared in the data folder `root`; empty if it is
-    not.
-    """
-    info = root / dataset.name / dataset.version / "dataset_info.json"
+    """Return the images by split of what is prepared in `root`; empty if nothing is."""
+    info = root / dataset.name / dataset.version / INFO
     if not info.exists():
         return {}
     splits = json.loads(info.read_text())["splits"]
@@ -59,21 +76,8 @@ def prepared_counts(dataset: DataSet, root: Path) -> dict[str, int]:
 
 
 def table(root: Path) -> str:
-    """All data sets, their sources and what must be fetched by hand, as text of at most 160
-    columns.
-    """
-    header = (
-        "name",
-        "pretrains on",
-        "probes on",
-        "tests on",
-        "classes",
-        "pixels",
-        "archives",
-        "prepared",
-        "licence",
-    )
-    rows = [header, *(_row(dataset, root) for dataset in DATA_SETS.values())]
+    """Return all data sets, their sources and what must be fetched by hand, in 160 columns."""
+    rows = [tuple(HEADER.split(", ")), *(_row(dataset, root) for dataset in DATA_SETS.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -115,21 +119,20 @@ def _row(dataset: DataSet, root: Path) -> tuple[str, ...]:
 
 
 def images_in(expression: str, sizes: dict[str, int]) -> int:
-    """How many images a TFDS split expression holds, such as train[:80%]+validation."""
-
-    def place(text: str, size: int) -> int | None:
-        return (
-            (round(size * int(text[:-1]) / 100) if text.endswith("%") else int(text))
-            if text
-            else None
-        )
-
+    """Return how many images a TFDS split expression holds, such as train[:80%]+validation."""
     total = 0
     for part in expression.split("+"):
         split, _, bounds = part.rstrip("]").partition("[")
         begin, _, end = bounds.partition(":")
-        total += len(range(sizes[split])[place(begin, sizes[split]) : place(end, sizes[split])])
+        size = sizes[split]
+        total += len(range(size)[_place(begin, size) : _place(end, size)])
     return total
+
+
+def _place(bound: str, size: int) -> int | None:
+    if bound.endswith("%"):
+        return round(size * int(bound[:-1]) / 100)
+    return int(bound) if bound else None
 
 
 def _letters(name: str) -> str:

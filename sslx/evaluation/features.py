@@ -1,7 +1,4 @@
-"""Features of a model: of plain images, and of the q views per image that LiDAR needs.
-
-Eval mode, on all devices.
-"""
+"""Features of a model in eval mode, on all devices: of plain images, and of views for LiDAR."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,66 +15,57 @@ Model = dict[str, Any]  # {"params": ..., "extra": ...}
 
 
 class Extractor:
-    """Compiled once per method and batch shape, then used for every checkpoint; batch statistics
-    are only read.
-    """
+    """Reads features; compiled once per method and batch shape, then used for every checkpoint."""
 
     def __init__(self, method: Method, mesh: Mesh, batch_size: int) -> None:
         """`batch_size` is rounded up to a multiple of the devices."""
-        self._batch_size = -(-batch_size // mesh.size) * mesh.size
+        self._batch_size = _round_up(batch_size, mesh.size)
         self._mesh = mesh
-        self._method_views = method.views
+        self._recipe = method.views
+        has_masks = method.views.masks is not None
 
         def features(model: Model, images: jax.Array, masks: Any) -> Features:
-            given = () if method.views.masks is None else (masks,)
-            return method.features(model["params"], model["extra"], images, *given)
+            masks = (masks,) if has_masks else ()
+            return method.features(model["params"], model["extra"], images, *masks)
 
         self._features = jax.jit(features)
 
     def plain(self, model: Model, images: np.ndarray) -> Features:
-        """Features float32 [n, d] and [n, k] of uint8 images [n, H, W, C] without augmentation."""
-        crop = self._method_views.crops[0]
-        return self._map(model, lambda batch, _: (plain_view(batch, crop), None), images)
+        """Return features float32 [n, d] and [n, k] of uint8 images [n, H, W, C], not augmented."""
+        crop = self._recipe.crops[0]
+        return self._map(model, images, lambda batch, _: (plain_view(batch, crop), None))
 
     def views(self, model: Model, images: np.ndarray, q: int, seed: int) -> Features:
-        """Features [n, q, d] and [n, q, k] of q views of each image: the method's own crops in
-        turn, or its masks.
+        """Return features [n, q, d] and [n, q, k] of q views of each uint8 image [n, H, W, C].
+
+        They are the method's own crops in turn, or its masks.
         """
         key = jax.random.key(seed)
 
         def view(j: int) -> Features:
             def make(batch: jax.Array, start: int) -> Any:
-                return metric_view(jax.random.fold_in(key, start), batch, self._method_views, j)
+                return metric_view(jax.random.fold_in(key, start), batch, self._recipe, j)
 
-            return self._map(model, make, images)
+            return self._map(model, images, make)
 
         return jax.tree.map(lambda *layers: np.stack(layers, axis=1), *(view(j) for j in range(q)))
 
     def _map(
-        self, model: Model, make: Callable[[jax.Array, int], Any], images: np.ndarray
+        self, model: Model, images: np.ndarray, make: Callable[[jax.Array, int], Any]
     ) -> Features:
-        size = min(self._batch_size, -(-len(images) // self._mesh.size) * self._mesh.size)
+        """Features of all images; `make` gives views and masks of a batch and its first index."""
+        size = min(self._batch_size, _round_up(len(images), self._mesh.size))
         parts = []
         for start in range(0, len(images), size):
             batch = np.asarray(images[start : start + size])
             rows = len(batch)
-            batch = np.concatenate(
-                [batch, np.repeat(batch[-1:], size - rows, axis=0)]
-            )  # one shape, one compilation
-            features = self._features(
-                model, *make(split_batch(batch.shape, batch.__getitem__, self._mesh), start)
-            )
-            parts.append(jax.tree.map(lambda layer: np.asarray(layer)[:rows], features))  # noqa: B023
+            # Filled up with the last image: one shape, one compilation.
+            batch = np.concatenate([batch, np.repeat(batch[-1:], size - rows, axis=0)])
+            placed = split_batch(batch.shape, batch.__getitem__, self._mesh)
+            features = self._features(model, *make(placed, start))
+            parts.append(jax.tree.map(lambda layer: np.asarray(layer)[:rows], features))
         return jax.tree.map(lambda *layers: np.concatenate(layers), *parts)
 
 
-def check_lidar(images: int, views: int, fields: str) -> None:
-    """Raise ValueError when LiDAR is not defined for so many images and views; `fields` names where
-    they were set.
-    """
-    if min(images, views) < 2:
-        raise ValueError(
-            f"LiDAR of {images} images with {views} views is not defined: it compares images, and "
-            "views of one image. "
-            f"Both must be at least 2, and 1000 images with 10 views or more are better: {fields}"
-        )
+def _round_up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple

@@ -1,7 +1,4 @@
-"""k-nearest-neighbour classification on frozen features (protocol of Caron et al.
-
-2021, DINO, arXiv 2104.14294).
-"""
+"""k-nearest-neighbour classification on frozen features, as in DINO (arXiv 2104.14294)."""
 
 from functools import partial
 
@@ -24,14 +21,13 @@ def knn_accuracy(
     temperature: float = 0.07,
     weighted: bool = True,
 ) -> float:
-    """Return the share of test rows [m, d] that their k nearest training rows [n, d] by cosine
-    similarity label right.
+    """Return the share of test rows [m, d] that their k nearest training rows [n, d] classify.
 
-    A neighbour votes with exp(similarity / temperature), or with 1 if not `weighted`. Equal votes
-    go to the smallest label, equally near neighbours are taken in training order, and test labels
-    absent from training count as wrong. Raises ValueError for features that are not finite matrices
-    of one width, labels [n] that are not integers, a k outside 1..n, and a temperature that is not
-    positive.
+    Nearest is by cosine similarity. A neighbour votes with exp(similarity / temperature), or with 1
+    if not `weighted`. Equal votes go to the smallest label, equally near neighbours are taken in
+    training order, and test labels absent from training count as wrong. Raises ValueError for
+    features that are not finite matrices of one width, labels [n] that are not integers, a k
+    outside 1..n, and a temperature that is not positive.
     """
     train, classes, train_targets = check_split("train", train_features, train_labels)
     test, test_targets = check_test_split(train, classes, test_features, test_labels)
@@ -51,11 +47,11 @@ def knn_accuracy(
 def check_split(
     split: str, features: ArrayLike, labels: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return float32 features [n, d], the sorted classes [c], and for each row the index [n] of its
-    class.
+    """Return features in float32 [n, d], the sorted classes [c], and the class index of rows [n].
 
     Raises ValueError if the features are not a finite, non-empty matrix or the labels are not n
-    integers."""
+    integers.
+    """
     rows, label_array = np.asarray(features), np.asarray(labels)
     if rows.ndim != 2 or rows.size == 0:
         raise ValueError(
@@ -65,19 +61,16 @@ def check_split(
     if label_array.shape != rows.shape[:1] or not np.issubdtype(label_array.dtype, np.integer):
         raise ValueError(
             f"{split}_labels must be one integer for each of the {len(rows)} rows of "
-            f"{split}_features, but got "
-            f"shape {label_array.shape} and dtype {label_array.dtype}. For one-hot labels pass "
-            "labels.argmax(axis=1)."
+            f"{split}_features, but got shape {label_array.shape} and dtype {label_array.dtype}. "
+            "For one-hot labels pass labels.argmax(axis=1)."
         )
     with np.errstate(over="ignore"):
         rows = rows.astype(np.float32)
-    # Squares of the features must fit into float32 too; an overflow there would look like a poor
-    # accuracy.
+    # Squares of features must fit into float32 too, or an overflow would look like poor accuracy.
     if not np.abs(rows).max() < 1e15:
         raise ValueError(
             f"{split}_features must be finite and below 1e15 in size, but they hold NaN, infinity "
-            "or larger values. "
-            "Look at the checkpoint they come from, or rescale them."
+            "or larger values. Look at the checkpoint they come from, or rescale them."
         )
     classes, targets = np.unique(label_array, return_inverse=True)
     return rows, classes, targets.astype(np.int32)
@@ -86,23 +79,20 @@ def check_split(
 def check_test_split(
     train: np.ndarray, classes: np.ndarray, features: ArrayLike, labels: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return float32 features [m, d] and for each row its index in the training classes [c], -1 if
-    it is not there.
+    """Return features in float32 [m, d], and the index [m] of each row in the training classes [c].
 
-    Raises ValueError as `check_split` does, and if the width differs from that of the training
-    features."""
+    The index is -1 for a class that is not there. Raises ValueError as `check_split` does, and if
+    the width differs from that of the training features.
+    """
     test, test_classes, test_targets = check_split("test", features, labels)
     if test.shape[1] != train.shape[1]:
         raise ValueError(
             f"test_features have width {test.shape[1]}, but train_features have width "
-            f"{train.shape[1]}. "
-            "Take both from the same layer of the same checkpoint."
+            f"{train.shape[1]}. Take both from the same layer of the same checkpoint."
         )
     position = {label: index for index, label in enumerate(classes.tolist())}
-    index_in_train = np.array(
-        [position.get(label, -1) for label in test_classes.tolist()], np.int32
-    )
-    return test, index_in_train[test_targets]
+    indices = [position.get(label, -1) for label in test_classes.tolist()]
+    return test, np.array(indices, np.int32)[test_targets]
 
 
 @partial(jax.jit, static_argnames=("k", "num_classes", "weighted"))

@@ -1,10 +1,10 @@
-"""Linear probes on cached features: a grid of learning rates and decays in one pass, chosen on
-held-out training rows.
+"""Linear probes on cached features: a grid of learning rates and decays in one pass.
 
 The test split never takes part in the choice. A fixed, class-stratified fifth of the training split
 is held out, every setting of the grid is trained on the rest, the best one is trained again on the
 whole training split, and so is the protocol's nominal setting, so that both numbers can be
-reported."""
+reported.
+"""
 
 import math
 import warnings
@@ -20,58 +20,49 @@ from jax.typing import ArrayLike
 
 from sslx.evaluation.knn import check_split, check_test_split
 
-Setting = tuple[float, float]
+Setting = tuple[float, float]  # learning rate, penalty
+Pair = tuple[np.ndarray, np.ndarray]  # such as features [n, d] and the class [n] of each
 
 # Largest entry of the gradient at which a fit has converged; float32 cannot resolve much less.
 _LBFGS_TOLERANCE, _LBFGS_STEPS = 1e-5, 1000
+_INIT_STD = 0.01  # of Adam's first weights
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a probe is trained; the first learning rate times 1 and the first penalty are the nominal
-    setting.
+    """How a probe is trained: by Adam, or with 0 epochs on standardised features by L-BFGS.
+
+    The first learning rate times 1 and the first penalty are the nominal setting.
     """
 
     description: str
-    penalties: tuple[
-        float, ...
-    ]  # decoupled weight decay for Adam; the factor of |W|^2 / 2 for L-BFGS
+    penalties: tuple[float, ...]  # Adam: decoupled weight decay; L-BFGS: the factor of |W|^2 / 2
     learning_rate: float = 1.0
     rate_factors: tuple[float, ...] = (1.0, 0.3, 3.0, 0.1, 10.0)
-    epochs: int = 0  # 0: L-BFGS to convergence
-    drops: tuple[
-        float, ...
-    ] = ()  # fractions of the training after which the rate is multiplied by 0.1
+    epochs: int = 0
+    drops: tuple[float, ...] = ()  # shares of the training after which the rate is divided by 10
     batch_size: int = 256
-    init_std: float = 0.01
-    standardize: bool = False
 
     @property
     def grid(self) -> list[Setting]:
-        """The settings (learning rate, penalty), ordered so that the least extreme one of equals
-        comes first.
-        """
-        return sorted(
-            (
-                (self.learning_rate * factor, penalty)
-                for penalty in self.penalties
-                for factor in self.rate_factors
-            ),
-            key=lambda setting: (
-                round(
-                    abs(math.log10(setting[0] / self.learning_rate))
-                    + self.penalties.index(setting[1]),
-                    6,
-                ),
-                setting[0],
-            ),
-        )
+        """Return the settings; the least extreme one of equally good ones comes first."""
+        settings = [
+            (self.learning_rate * factor, penalty)
+            for penalty in self.penalties
+            for factor in self.rate_factors
+        ]
+        return sorted(settings, key=lambda setting: (self._extremity(setting), setting[0]))
+
+    def _extremity(self, setting: Setting) -> float:
+        rate, penalty = setting
+        decades = abs(math.log10(rate / self.learning_rate))
+        return round(decades + self.penalties.index(penalty), 6)
 
 
 PROTOCOLS = {
     "lidar": Protocol(
-        "Adam, lr 0.01 x {0.1, 0.3, 1, 3, 10}, x0.1 after 15 of 20 epochs, batch 256, decay {0, "
-        "1e-3, 1e-1}",
+        "Adam, lr 0.01 x {0.1, 0.3, 1, 3, 10}, x0.1 after 15 of 20 epochs, batch 256, "
+        "decay {0, 1e-3, 1e-1}",
         penalties=(0.0, 1e-3, 1e-1),
         learning_rate=0.01,
         epochs=20,
@@ -90,35 +81,28 @@ PROTOCOLS = {
         "L2 {1e-5, 1e-4, 1e-3, 1e-2, 1e-1}",
         penalties=(1e-3, 1e-2, 1e-4, 1e-1, 1e-5),
         rate_factors=(1.0,),
-        init_std=0.0,
-        standardize=True,
     ),
 }
 
 
 class ProbeResult(NamedTuple):
-    """What a probe found; accuracies lie in [0, 1], and `description` is the line to print beside
-    them.
-    """
+    """A probe's accuracies in [0, 1], and how they came about."""
 
-    accuracy: (
-        float  # on the test split, by the selected setting trained on the whole training split
-    )
+    accuracy: float  # on the test split, of the selected setting
     nominal_accuracy: float  # the same for the protocol's nominal setting
     validation_accuracy: float  # of the selected setting, trained without the held-out rows
-    protocol: str
-    description: str
     selected: dict[str, float]
     grid: list[dict[str, Any]]  # every setting with its validation accuracy and whether it diverged
 
 
 class Head(NamedTuple):
-    """The linear classifier: weights [d, c] and bias [c], with a leading axis [g] when a grid is
-    trained.
-    """
+    """The linear classifier: weights [d, c] and bias [c]; of a grid with a leading axis [g]."""
 
     weights: jax.Array
     bias: jax.Array
+
+
+Carry = tuple[Head, optax.OptState]
 
 
 def linear_probe(
@@ -130,14 +114,14 @@ def linear_probe(
     protocol: str = "lidar",
     seed: int = 0,
 ) -> ProbeResult:
-    """Train a linear classifier on features [n, d] with labels [n] and judge it on features [m, d]
-    with labels [m].
+    """Train a linear classifier on features [n, d] with labels [n] and test it on [m, d] with [m].
 
     `seed` decides the first weights and the batch order, and nothing else does. Test labels absent
-    from training count as wrong. Raises ValueError for an unknown protocol, features that are not
-    finite matrices of one width, labels that are not integers, fewer than 2 classes, and classes
-    with one row only. Protocols: "lidar" is that of Thilak et al. 2024 for I-JEPA, "diet" that of
-    public DIET code, "lbfgs" a logistic regression for small sets."""
+    from training count as wrong. Protocols: "lidar" is that of Thilak et al. 2024 for I-JEPA,
+    "diet" that of public DIET code, "lbfgs" a logistic regression for small sets.
+    Raises ValueError for an unknown protocol, features that are not finite matrices of one width,
+    labels that are not integers, fewer than 2 classes, and classes with one row only.
+    """
     if protocol not in PROTOCOLS:
         raise ValueError(
             f"Unknown probe protocol {protocol!r}. Known are {', '.join(map(repr, PROTOCOLS))}."
@@ -147,20 +131,11 @@ def linear_probe(
     test, test_targets = check_test_split(train, classes, test_features, test_labels)
     if len(classes) < 2:
         raise ValueError(
-            f"A linear probe needs at least 2 classes, but all {len(train)} training rows share "
-            "one."
+            f"A linear probe needs 2 classes or more, but all {len(train)} training rows share one."
         )
-    held_out, every_row = held_out_rows(targets), np.ones(len(train), bool)
-    grid = recipe.grid
-    validation, diverged = _fit_and_score(
-        recipe,
-        grid,
-        seed,
-        (train, targets),
-        ~held_out,
-        (train[held_out], targets[held_out]),
-        len(classes),
-    )
+    fit = partial(_fit_and_score, recipe, seed, (train, targets), len(classes))
+    held_out, grid = held_out_rows(targets), recipe.grid
+    validation, diverged = fit(grid, ~held_out, (train[held_out], targets[held_out]))
     if diverged.all():
         raise ValueError(
             f"Every setting of the probe protocol {protocol!r} diverged on features of size up to "
@@ -168,15 +143,8 @@ def linear_probe(
             "standardises them."
         )
     best = int(np.argmax(validation))
-    final, final_diverged = _fit_and_score(
-        recipe,
-        [grid[best], grid[0]],
-        seed,
-        (train, targets),
-        every_row,
-        (test, test_targets),
-        len(classes),
-    )
+    every_row = np.ones(len(train), bool)
+    final, final_diverged = fit([grid[best], grid[0]], every_row, (test, test_targets))
     if final_diverged.any():
         warnings.warn(
             f"Probe protocol {protocol!r}: a setting diverged and its accuracy counts as 0.",
@@ -186,23 +154,17 @@ def linear_probe(
         accuracy=float(final[0]),
         nominal_accuracy=float(final[1]),
         validation_accuracy=float(validation[best]),
-        protocol=protocol,
-        description=recipe.description,
         selected=_describe(recipe, grid[best]),
         grid=[
-            {
-                **_describe(recipe, setting),
-                "validation_accuracy": float(accuracy),
-                "diverged": bool(bad),
-            }
+            _describe(recipe, setting)
+            | {"validation_accuracy": float(accuracy), "diverged": bool(bad)}
             for setting, accuracy, bad in zip(grid, validation, diverged, strict=True)
         ],
     )
 
 
 def held_out_rows(targets: np.ndarray) -> np.ndarray:
-    """Return a mask [n] of a fixed fifth of every class, at least one row of each class that has
-    two.
+    """Return a mask [n] of a fixed fifth of every class, at least one row of a class with two.
 
     The choice depends on the targets [n] alone, so every protocol and seed validates on the same
     rows. Raises ValueError if no class has two rows.
@@ -216,8 +178,8 @@ def held_out_rows(targets: np.ndarray) -> np.ndarray:
     if not mask.any():
         raise ValueError(
             f"A linear probe holds out a fifth of every class, but each of the {targets.max() + 1} "
-            "classes has only "
-            "1 training row. Pass at least 2 rows of some class; 5 of each are advised."
+            "classes has only 1 training row. Pass at least 2 rows of some class; 5 of each are "
+            "advised."
         )
     return mask
 
@@ -229,48 +191,43 @@ def _describe(recipe: Protocol, setting: Setting) -> dict[str, float]:
 
 def _fit_and_score(
     recipe: Protocol,
-    settings: list[Setting],
     seed: int,
-    train: tuple[np.ndarray, np.ndarray],
-    used: np.ndarray,
-    judge: tuple[np.ndarray, np.ndarray],
+    train: Pair,
     num_classes: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy [g] on `judge` of every setting fitted to the `used` rows of `train`, and a mask [g]
-    of divergence.
+    settings: list[Setting],
+    used: np.ndarray,
+    scored: Pair,
+) -> Pair:
+    """Accuracies [g] on `scored` of the settings fitted to the `used` rows of `train`.
 
-    A setting that diverged has accuracy 0.
+    With a mask [g] of those that diverged, which have accuracy 0.
     """
-    (features, targets), (judge_features, judge_targets) = train, judge
-    if recipe.standardize:
-        mean, scale = _moments(features[used])
-        features, judge_features = (
-            ((rows - mean) / scale).astype(np.float32) for rows in (features, judge_features)
-        )
+    features, targets = train
+    scored_features, scored_targets = scored
     if recipe.epochs:
-        first = np.random.default_rng(seed).normal(
-            0, recipe.init_std, (features.shape[1], num_classes)
-        )
+        shape = (features.shape[1], num_classes)
+        first = np.random.default_rng(seed).normal(0, _INIT_STD, shape).astype(np.float32)
         rates, penalties = np.array(settings, np.float32).T
         heads = _train_with_adam(
-            recipe, first.astype(np.float32), features[used], targets[used], rates, penalties, seed
+            recipe, first, features[used], targets[used], rates, penalties, seed
         )
     else:
-        # Unused rows get weight 0 rather than being cut off, so that both fits of a probe share one
-        # compilation.
+        mean, scale = _moments(features[used])
+        features = ((features - mean) / scale).astype(np.float32)
+        scored_features = ((scored_features - mean) / scale).astype(np.float32)
+        # Unused rows get weight 0 and are not cut off, so that both fits share one compilation.
         weights = (used / used.sum()).astype(np.float32)
         rows = jax.device_put((features, targets, weights))
         fits = [_train_with_lbfgs(num_classes, *rows, penalty) for _, penalty in settings]
         heads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fits)
-    correct, finite = jax.device_get(_score(heads, judge_features, judge_targets))
-    return np.where(finite, correct / len(judge_targets), 0.0), ~finite
+    correct, finite = jax.device_get(_score(heads, scored_features, scored_targets))
+    return np.where(finite, correct / len(scored_targets), 0.0), ~finite
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and scale [d] of the training rows [n, d]; constant features get scale 1."""
     mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    # The mean of n equal numbers is off by a rounding error, which must not be blown up to unit
-    # variance.
+    # The mean of n equal numbers has a rounding error, which must not become unit variance.
     return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)
 
 
@@ -308,33 +265,24 @@ def _train_with_adam(
         adamw = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(penalty))
 
         def loss(head: Head, rows: jax.Array) -> jax.Array:
-            # The last batch of an epoch is filled up with the index n; those rows count for
-            # nothing.
+            # The last batch of an epoch is filled up with the index n; those rows do not count.
             per_row = optax.softmax_cross_entropy_with_integer_labels(
                 _logits(head, features.at[rows].get(mode="clip")), targets.at[rows].get(mode="clip")
             )
             return jnp.mean(per_row, where=rows < n)
 
-        def epoch(
-            carry: tuple[Head, optax.OptState], index: jax.Array
-        ) -> tuple[tuple[Head, optax.OptState], None]:
+        def epoch(carry: Carry, index: jax.Array) -> tuple[Carry, None]:
             order = jax.random.permutation(jax.random.fold_in(jax.random.key(seed), index), n)
-            batches = jnp.pad(order, (0, steps * batch_size - n), constant_values=n).reshape(
-                steps, batch_size
-            )
+            batches = jnp.pad(order, (0, steps * batch_size - n), constant_values=n)
             step_size = rate * 0.1 ** (index >= drops).sum()
 
-            def step(
-                carry: tuple[Head, optax.OptState], rows: jax.Array
-            ) -> tuple[tuple[Head, optax.OptState], None]:
+            def step(carry: Carry, rows: jax.Array) -> tuple[Carry, None]:
                 head, state = carry
                 updates, state = adamw.update(jax.grad(loss)(head, rows), state, head)
-                return (
-                    optax.apply_updates(head, jax.tree.map(lambda u: -step_size * u, updates)),
-                    state,
-                ), None
+                updates = jax.tree.map(lambda update: -step_size * update, updates)
+                return (optax.apply_updates(head, updates), state), None
 
-            return jax.lax.scan(step, carry, batches)
+            return jax.lax.scan(step, carry, batches.reshape(steps, batch_size))
 
         (head, _), _ = jax.lax.scan(epoch, (first, adamw.init(first)), jnp.arange(recipe.epochs))
         return head
@@ -358,19 +306,20 @@ def _train_with_lbfgs(
         )
         return weights @ entropies + 0.5 * penalty * jnp.sum(head.weights**2)
 
-    def unfinished(carry: tuple[Head, optax.OptState, int]) -> jax.Array:
-        _, state, index = carry
+    def unfinished(carry: tuple[Carry, int]) -> jax.Array:
+        (_, state), index = carry
         gradient_size = optax.tree.norm(optax.tree.get(state, "grad"), ord=jnp.inf)
         return (index == 0) | ((index < _LBFGS_STEPS) & (gradient_size > _LBFGS_TOLERANCE))
 
-    def step(carry: tuple[Head, optax.OptState, int]) -> tuple[Head, optax.OptState, int]:
-        head, state, index = carry
+    def step(carry: tuple[Carry, int]) -> tuple[Carry, int]:
+        (head, state), index = carry
         value, gradient = optax.value_and_grad_from_state(loss)(head, state=state)
         updates, state = lbfgs.update(
             gradient, state, head, value=value, grad=gradient, value_fn=loss
         )
-        return optax.apply_updates(head, updates), state, index + 1
+        return (optax.apply_updates(head, updates), state), index + 1
 
     # The problem is convex, so the start does not matter.
     start = Head(jnp.zeros((features.shape[1], num_classes)), jnp.zeros(num_classes))
-    return jax.lax.while_loop(unfinished, step, (start, lbfgs.init(start), 0))[0]
+    (head, _), _ = jax.lax.while_loop(unfinished, step, ((start, lbfgs.init(start)), 0))
+    return head

@@ -1,6 +1,4 @@
-"""Is the representation alive? Label-free metrics and kNN on fixed images during training, with the
-current weights.
-"""
+"""Is the representation alive? Metrics and kNN on fixed images during training."""
 
 import time
 from collections.abc import Callable
@@ -9,74 +7,76 @@ from typing import Any
 import numpy as np
 
 from metrics import feature_std, lidar, rankme
-from sslx.data.sources import Sources
-from sslx.evaluation.features import Extractor, Model, check_lidar
+from sslx.data.source import Sources
+from sslx.evaluation.evaluate import LAYERS, NEIGHBOURS, labelled_splits
+from sslx.evaluation.features import Extractor, Model
 from sslx.evaluation.knn import knn_accuracy
+from sslx.evaluation.settings import check_lidar
 
-# Below these a layer is called collapsed. A healthy one has a rank above 2 from its first steps on.
+# Below these a layer has collapsed. A healthy one has a rank above 2 from its first steps on.
 COLLAPSED_RANK = 1.5
 COLLAPSED_STD = 0.1  # at unit length: a mean cosine of 0.99 between images
 COLLAPSED_SPREAD = 0.02  # as it is: without VICReg's variance term all embeddings shrink to a point
-# steps until the averages of batch norm have forgotten their start, and the spread means something
+# Steps until the averages of batch norm have forgotten their start, and the spread means something.
 SETTLED = 100
 
 
 class Monitor:
-    """The same images, views and metrics every time, so that the values of a run can be compared."""
+    """Measures a model on the same images and views every time, so that values can be compared."""
 
     def __init__(self, config: Any, extractor: Extractor, data: Sources, seed: int) -> None:
-        """`config` is `config.monitor`; the images are drawn once with `seed`.
+        """Draw the images once with `seed`, as many as `config`, which is `config.monitor`, has.
 
-        Raises ValueError as `check_lidar`.
+        Raises ValueError as `check_lidar` does.
         """
         check_lidar(
             config.lidar_images,
             config.lidar_views,
             "config.monitor.lidar_images, config.monitor.lidar_views",
         )
-        train, probe, test = data
-        generator = np.random.default_rng([seed, 1])
         self._config, self._extractor, self._seed = config, extractor, seed
-        chosen = generator.permutation(len(train.images))
-        self._plain, self._varied = (
-            _take(train.images, chosen[:n]) for n in (config.images, config.lidar_images)
-        )
-        self._labels = self._test = self._taught = None
-        if probe.labels is not None and test and test.labels is not None:
-            asked = generator.permutation(len(test.images))[: config.images]
-            self._test = _take(test.images, asked), test.labels[asked]
-            if probe is not train:
+        generator = np.random.default_rng([seed, 1])
+        chosen = generator.permutation(len(data.train.images))
+        self._plain = _take(data.train.images, chosen[: config.images])
+        self._varied = _take(data.train.images, chosen[: config.lidar_images])
+        self._splits = labelled_splits(data)
+        if self._splits:
+            probe, test = self._splits
+            queries = generator.permutation(len(test.images))[: config.images]
+            self._queries = _take(test.images, queries)
+            self._neighbours = None  # the images of `_plain`
+            if probe is not data.train:
                 chosen = generator.permutation(len(probe.images))
-                self._taught = _take(probe.images, chosen[: config.images])
-            self._labels = probe.labels[chosen[: config.images]]
+                self._neighbours = _take(probe.images, chosen[: config.images])
+            self._labels = np.asarray(probe.labels)[chosen[: config.images]]
+            self._query_labels = np.asarray(test.labels)[queries]
 
     def __call__(self, model: Model) -> dict[str, float]:
-        """The metrics of `model`, by name, with `monitor_seconds`: what they cost."""
+        """Return the metrics of `model` by name, and `monitor_seconds`, which they took."""
         started = time.perf_counter()
-        features = self._extractor.plain(model, self._plain)
+        plain = self._extractor.plain(model, self._plain)
         views = self._extractor.views(model, self._varied, self._config.lidar_views, self._seed)
-        values: dict[str, float] = {"width": features.representation.shape[1]}
-        for layer in ("representation", "embedding"):
-            plain, grouped = getattr(features, layer), getattr(views, layer)
-            if plain is not None:
-                values[f"rankme/{layer}"] = _measure(rankme, plain)
+        values: dict[str, float] = {"width": plain.representation.shape[1]}
+        for layer in LAYERS:
+            rows, grouped = getattr(plain, layer), getattr(views, layer)
+            if rows is not None:
+                values[f"rankme/{layer}"] = _measure(rankme, rows)
                 values[f"lidar/{layer}"] = _measure(lidar, grouped)
-                values[f"feature_std/{layer}"] = _measure(feature_std, plain)
-                values[f"spread/{layer}"] = float(np.std(plain, axis=0, dtype=np.float64).mean())
-        if self._labels is not None and self._test is not None:
-            images, labels = self._test
-            queries = self._extractor.plain(model, images).representation
-            taught = (
-                features if self._taught is None else self._extractor.plain(model, self._taught)
-            )
-            k = min(20, len(self._labels))
-            values["knn"] = knn_accuracy(taught.representation, self._labels, queries, labels, k=k)
+                values[f"feature_std/{layer}"] = _measure(feature_std, rows)
+                values[f"spread/{layer}"] = float(np.std(rows, axis=0, dtype=np.float64).mean())
+        if self._splits:
+            values["knn"] = self._knn(model, plain.representation)
         return values | {"monitor_seconds": time.perf_counter() - started}
 
+    def _knn(self, model: Model, representation: Any) -> float:
+        queries = self._extractor.plain(model, self._queries).representation
+        if self._neighbours is not None:
+            representation = self._extractor.plain(model, self._neighbours).representation
+        k = min(NEIGHBOURS, len(self._labels))
+        return knn_accuracy(representation, self._labels, queries, self._query_labels, k=k)
+
     def look(self, step: int, model: Model, log: Any) -> dict[str, float]:
-        """The values of `model`, printed and logged; with a warning when the representation has
-        collapsed.
-        """
+        """Return the values of `model`; print and log them, with a warning of a collapse."""
         values = self(model)
         print(f"  at step {step}: {monitor_line(values)}", flush=True)
         log.write(step, values)
@@ -86,13 +86,14 @@ class Monitor:
 
 
 def monitor_line(values: dict[str, float]) -> str:
-    """One line such as: RankMe 12.3 of 64, LiDAR 30.1, feature std 0.71, kNN 93.1 % (0.8 s)."""
-    rank, lda_rank = values["rankme/representation"], values["lidar/representation"]
-    parts = [f"RankMe {rank:.1f} of {values['width']}", f"LiDAR {lda_rank:.1f}"]
+    """Return a line such as: RankMe 12.3 of 64, LiDAR 30.1, feature std 0.71, kNN 93.1 %."""
+    parts = [
+        f"RankMe {values['rankme/representation']:.1f} of {values['width']}",
+        f"LiDAR {values['lidar/representation']:.1f}",
+    ]
     if "lidar/embedding" in values:
-        parts.append(
-            f"embedding's {values['rankme/embedding']:.1f} and {values['lidar/embedding']:.1f}"
-        )
+        rank, lda_rank = values["rankme/embedding"], values["lidar/embedding"]
+        parts.append(f"embedding's {rank:.1f} and {lda_rank:.1f}")
     parts.append(f"feature std {values['feature_std/representation']:.3f}")
     if "knn" in values:
         parts.append(f"kNN {values['knn']:.1%}")
@@ -100,34 +101,25 @@ def monitor_line(values: dict[str, float]) -> str:
 
 
 def collapse_warning(values: dict[str, float], step: int) -> str:
-    """What is wrong when the representation or the embedding has collapsed after `step` steps, else
-    "".
-    """
-    for layer in ("representation", "embedding"):
+    """Return what is wrong when a layer has collapsed after `step` steps, else ""."""
+    for layer in LAYERS:
         if f"rankme/{layer}" not in values:
             continue
-        rank, std, spread = (
-            values[f"{name}/{layer}"] for name in ("rankme", "feature_std", "spread")
-        )
-        if (
-            rank < COLLAPSED_RANK
-            or std < COLLAPSED_STD
-            or (spread < COLLAPSED_SPREAD and step >= SETTLED)
-        ):
+        rank, std = values[f"rankme/{layer}"], values[f"feature_std/{layer}"]
+        spread = values[f"spread/{layer}"]
+        shrunk = spread < COLLAPSED_SPREAD and step >= SETTLED
+        if rank < COLLAPSED_RANK or std < COLLAPSED_STD or shrunk:
             return (
                 f"warning: the {layer} collapses: RankMe {rank:.2f}, feature std {std:.4f} at unit "
-                "length and "
-                f"{spread:.4f} as it is; almost all images look the same, whatever the loss says. "
-                "Lower the learning "
-                "rate, lengthen the warm-up, or look for what this method keeps from collapsing."
+                f"length and {spread:.4f} as it is; almost all images look the same, whatever the "
+                "loss says. Lower the learning rate, lengthen the warm-up, or look for what this "
+                "method keeps from collapsing."
             )
     return ""
 
 
 def _measure(metric: Callable[[Any], float], features: Any) -> float:
-    """The metric, or NaN with a warning where it is not defined: a monitor must not end the run it
-    watches.
-    """
+    """NaN, with a warning, where the metric is not defined: a monitor must not end the run."""
     try:
         return metric(features)
     except ValueError as error:

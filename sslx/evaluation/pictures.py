@@ -1,8 +1,6 @@
-"""Pictures of what an encoder has learned: neighbours, attention, patches as colours; and the masks
-it was given.
-"""
+"""Pictures of a run's results, and of what an encoder has learned."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from sslx.data.sources import Source  # noqa: E402
+from metrics import METRICS  # noqa: E402
+from sslx.data.source import Source  # noqa: E402
 from sslx.evaluation.evaluate import draw  # noqa: E402
 from sslx.evaluation.features import Extractor, Model  # noqa: E402
+from sslx.evaluation.results import Record  # noqa: E402
+from sslx.evaluation.tables import ACCURACIES, heading  # noqa: E402
 from sslx.method import Method  # noqa: E402
 from sslx.views.masks import MultiBlockMasks  # noqa: E402
 from sslx.views.views import plain_view, training_masks  # noqa: E402
@@ -23,6 +24,48 @@ from sslx.views.views import plain_view, training_masks  # noqa: E402
 SHOWN = 8  # images of each picture
 NEIGHBOURS = 8
 SEARCHED = 5000  # images among which neighbours are looked for
+SPECTRA = 4  # checkpoints whose spectrum is drawn
+
+
+def plot_results(
+    records: Sequence[Record], pixels: dict[str, float], title: str, path: Path
+) -> None:
+    """Write a PNG with accuracy, effective ranks, and singular values of the representation."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
+    figure.suptitle(title)
+    steps = [record.step for record in records]
+    for column in records[0].values:
+        values = [record.values[column] for record in records]
+        if column in ACCURACIES:
+            name, percentages = ACCURACIES[column], [100 * value for value in values]
+            (line,) = left.plot(steps, percentages, marker="o", label=name)
+            if column in pixels:
+                style = {"color": line.get_color(), "linestyle": ":"}
+                left.axhline(100 * pixels[column], label=f"raw pixels, {name}", **style)
+        elif _is_rank(column):
+            middle.plot(steps, values, marker="o", label=heading(column))
+    left.set(xlabel="step (0: untrained)", ylabel="test accuracy, %")
+    middle.set(xlabel="step (0: untrained)", ylabel="effective rank")
+    evenly = np.linspace(0, len(records) - 1, min(SPECTRA, len(records))).round().astype(int)
+    for record in (records[index] for index in evenly):
+        spectrum = np.maximum(record.spectrum, 1e-12)
+        ranks = np.arange(1, len(spectrum) + 1)
+        right.semilogy(ranks, spectrum / spectrum.sum(), label=f"step {record.step}")
+    right.set(xlabel="rank", ylabel="singular value / sum")
+    right.set_ylim(bottom=max(right.get_ylim()[0], 1e-6))
+    for axes in (left, middle, right):
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+        else:
+            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _is_rank(column: str) -> bool:
+    name, *rest = column.split("/")
+    return len(rest) == 1 and METRICS[name].better == "higher"
 
 
 def draw_pictures(
@@ -34,38 +77,36 @@ def draw_pictures(
     step: int,
     folder: Path,
 ) -> list[Path]:
-    """Write what can be drawn of the model as PNGs into `folder`: neighbours always, the rest of a
-    vision transformer.
+    """Write what can be drawn of the model as PNGs into `folder`, and return their paths.
 
-    Neighbours are by cosine of the representation, queries from the test split where there is one.
+    That is neighbours by cosine of the representation, with queries from the test split where
+    there is one; of a vision transformer attention and patches; and masks where a method has them.
     """
     chosen = draw(test or train, SHOWN, seed=0)
     images = np.asarray(plain_view(chosen, method.views.crops[0]))
-    pictures: dict[str, Callable[[Path], None]] = {
-        "neighbours": lambda path: _neighbours(model, extractor, train, chosen, path)
-    }
+    paths: list[Path] = []
+
+    def path(name: str) -> Path:
+        paths.append(folder / f"{name}-{step}.png")
+        return paths[-1]
+
+    _neighbours(model, extractor, train, chosen, path("neighbours"))
     encoder: Any = getattr(method, "encoder", None)
     if getattr(encoder, "patch", 0):
         own = getattr(method, "encoder_params", None)
         params = own(model["params"], model["extra"]) if own else model["params"]["encoder"]
 
-        def look(returns: str) -> np.ndarray:
-            apply = jax.jit(
-                lambda params, images: encoder.apply(
-                    params, {}, images, train=False, returns=returns
-                )[0]
-            )
-            return np.asarray(apply(params, images))
+        def output(returns: str) -> Any:
+            def apply(params: Any, images: jax.Array) -> Any:
+                return encoder.apply(params, {}, images, train=False, returns=returns)[0]
 
-        pictures["attention"] = lambda path: _attention(look("attention")[-1], images, path)
-        pictures["patches"] = lambda path: _patches(look("tokens"), images, path)
+            return jax.device_get(jax.jit(apply)(params, images))
+
+        _attention(output("attention")[-1], images, path("attention"))
+        _patches(output("tokens"), images, path("patches"))
     if (recipe := method.views.masks) is not None:
-        masks = training_masks(jax.random.key(0), SHOWN, method.views)
-        pictures["masks"] = lambda path: _masks(masks, recipe.grid, images, path)
-    paths = []
-    for name, make in pictures.items():
-        paths.append(folder / f"{name}-{step}.png")
-        make(paths[-1])
+        masks = training_masks(jax.random.key(0), len(images), method.views)
+        _masks(masks, recipe.grid, images, path("masks"))
     return paths
 
 
@@ -84,10 +125,7 @@ def _neighbours(
 
 
 def _attention(weights: np.ndarray, images: np.ndarray, path: Path) -> None:
-    """Of the class token; without one, what a patch gets on average from all others.
-
-    `weights` [n, heads, T, T].
-    """
+    """Attention [n, heads, T, T] of the class token; without one, what patches get on average."""
     side = int(weights.shape[-1] ** 0.5)
     has_class = weights.shape[-1] == side * side + 1
     maps = weights[:, :, 0, 1:] if has_class else weights.mean(axis=2)
@@ -98,53 +136,41 @@ def _attention(weights: np.ndarray, images: np.ndarray, path: Path) -> None:
 
 
 def _patches(tokens: np.ndarray, images: np.ndarray, path: Path) -> None:
-    """The first three principal components of all patches [n, N, D], each spread over its 1st to
-    99th percentile.
+    """The first three principal components of all patches [n, N, D] as red, green and blue.
+
+    Each is spread over its 1st to 99th percentile.
     """
     side = int(tokens.shape[1] ** 0.5)
-    rows = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
-    rows -= rows.mean(axis=0)
-    _, _, axes = np.linalg.svd(rows, full_matrices=False)
-    parts = rows @ axes[:3].T
+    patches = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
+    patches -= patches.mean(axis=0)
+    _, _, axes = np.linalg.svd(patches, full_matrices=False)
+    parts = patches @ axes[:3].T
     low, high = np.percentile(parts, [1, 99], axis=0)
-    colours = np.clip((parts - low) / np.maximum(high - low, 1e-12), 0, 1).reshape(
-        len(images), side, side, 3
-    )
-    half = -(-len(images) // 2)
-    pairs = [[images[i], colours[i]] for i in range(len(images))]
-    _grid(
-        [pairs[i] + (pairs[i + half] if i + half < len(pairs) else []) for i in range(half)],
-        [],
-        path,
-    )
+    colours = np.clip((parts - low) / np.maximum(high - low, 1e-12), 0, 1)
+    pairs = list(zip(images, colours.reshape(len(images), side, side, 3), strict=True))
+    half = -(-len(pairs) // 2)  # in two columns of pairs
+    _grid([[image for pair in pairs[row::half] for image in pair] for row in range(half)], [], path)
 
 
 def _masks(masks: Any, grid: int, images: np.ndarray, path: Path) -> None:
     """I-JEPA: the context and each target block; data2vec: what is left of the image."""
-    titles = ["image", "seen"]
     if isinstance(masks, MultiBlockMasks):
-        titles = [
-            "image",
-            "context",
-            *(f"target {number + 1}" for number in range(masks.targets.shape[1])),
+        context, context_used, targets, targets_used = (np.asarray(part) for part in masks)
+        blocks = [(context, context_used)]
+        blocks += [(targets[:, t], targets_used[:, t]) for t in range(targets.shape[1])]
+        titles = ["image", "context", *(f"target {number}" for number in range(1, len(blocks)))]
+        seen = [
+            [np.isin(np.arange(grid * grid), patches[i][used[i]]) for patches, used in blocks]
+            for i in range(len(images))
         ]
-    rows = []
-    for number, image in enumerate(images):
-        one: Any = jax.tree.map(lambda leaf: np.asarray(leaf[number]), masks)  # noqa: B023
-        if isinstance(one, np.ndarray):
-            seen = [~one]
-        else:
-            seen = [_as_grid(one.context, one.context_used, grid)]
-            seen += [
-                _as_grid(*target, grid)
-                for target in zip(one.targets, one.targets_used, strict=True)
-            ]
-        rows.append([image, *(_only(image, shown.reshape(grid, grid)) for shown in seen)])
+    else:
+        titles = ["image", "seen"]
+        seen = [[~hidden] for hidden in np.asarray(masks)]
+    rows = [
+        [image, *(_only(image, shown.reshape(grid, grid)) for shown in of_image)]
+        for image, of_image in zip(images, seen, strict=True)
+    ]
     _grid(rows, titles, path)
-
-
-def _as_grid(patches: np.ndarray, used: np.ndarray, grid: int) -> np.ndarray:
-    return np.isin(np.arange(grid * grid), patches[used])
 
 
 def _only(image: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -1,18 +1,17 @@
 """DIET: every image is its own class (Balestriero, arXiv 2302.10260; Gan et al., TMLR 2025).
 
-    loss = - sum_j t_j log softmax(W f(x_i))_j,     t_j = (1 - s) [j = i] + s / N
+    loss = -sum_j t_j log softmax(W f(x_i))_j,    t_j = (1 - s) [j = i] + s / N
 
 One augmented view x_i of image i, one branch, a linear head W [N, D] without bias over all N
 images, and label smoothing s = 0.8 (torch's convention: the true class has its share of s too). No
 temperature, no normalisation. The loss starts near ln N and cannot fall below the entropy of t;
-only its distance to that floor says anything. After training W is dropped; with a blockwise head
-the logged `gradient_norm` is that of all but W. A projector, unit length and a scale between f and
-W are not DIET's, but at hand.
+only its distance to that floor says anything. After training W is dropped. A projector, unit length
+and a scale between f and W are not DIET's, but available.
 
-| head | what is held for W | for |
-|---|---|---|
-| full | W, its gradient and moments, and B x N logits, on every device | the definition; small N; any optimizer |
-| blockwise | W and its moments, split over the devices | any N; the same loss and AdamW steps, to rounding |
+- head="full" is the definition, with any optimizer, for small N: every device holds W, its
+  gradient and moments, and B x N logits.
+- head="blockwise" is for any N, with the same loss and AdamW steps, to rounding: W and its moments
+  are split over the devices. The logged `gradient_norm` is that of all but W.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.hints import check_choice
+from sslx.method import Array, Batch, Extra, Features, Loss, Params
 from sslx.methods.instance_head.blockwise import blockwise_cross_entropy, fresh_rows
 from sslx.methods.instance_head.rows import (
     PLAIN,
@@ -33,7 +33,7 @@ from sslx.methods.instance_head.rows import (
     loss_floor,
     stochastically_rounded,
 )
-from sslx.models import Network, heads
+from sslx.models import Network, chain, encode, heads
 from sslx.views.views import Crop, Views, one_view
 
 HEADS = ("full", "blockwise")
@@ -41,8 +41,9 @@ DTYPES = ("float32", "bfloat16")
 
 
 def diet_loss(features: Array, head: Array, index: Array, *, label_smoothing: float) -> Array:
-    """Mean cross-entropy of features [B, D] against rows `index` [B] of the head [N, D], over all N
-    classes.
+    """Return the mean cross-entropy of features [B, D] over all rows of the head [N, D].
+
+    `index` [B] names the features' own rows.
     """
     chex.assert_rank([features, head, index], [2, 2, 1])
     log_probability = jax.nn.log_softmax(features @ head.T)
@@ -54,36 +55,30 @@ def diet_loss(features: Array, head: Array, index: Array, *, label_smoothing: fl
 
 @dataclass(frozen=True)
 class Method:
-    """DIET; the head reads the representation, or the projection of it where `projector` names
-    widths.
-    """
+    """DIET; the head reads the representation, or its projection where `projector` has widths."""
 
     encoder: Network
     crops: dict[str, Crop]
     num_images: int
     row_optimizer: RowAdamW | None  # of the blockwise head
-    label_smoothing: float = 0.8
-    head: str = "full"
-    block: int = 4096
+    label_smoothing: float = 0.8  # like the others, the paper's
+    head: str = "full"  # all logits at once; blockwise: the same, a block of rows at a time
+    block: int = 4096  # rows of a block
+    # blockwise: of the stored rows, or bfloat16 (rounded at random, not exact)
     head_dtype: str = "float32"
-    moments_dtype: str = "float32"
+    moments_dtype: str = "float32"  # blockwise: of AdamW's moments, or bfloat16
+    # Widths of an MLP before the head; 0: the encoder's; (0, 128) narrows the head to 128
     projector: tuple[int, ...] = ()
-    projector_norm: bool = True
-    normalise: bool = False
-    scale: float = 1.0
-    learn_scale: bool = False
+    projector_norm: bool = True  # batch norm between the projector's layers
+    normalise: bool = False  # features of unit length before the head
+    scale: float = 1.0  # factor of the features
+    learn_scale: bool = False  # train its logarithm, from `scale` on
 
     def __post_init__(self) -> None:
         """Raise ValueError for fields that do not go together."""
-        for name, value, allowed in (
-            ("head", self.head, HEADS),
-            ("head_dtype", self.head_dtype, DTYPES),
-            ("moments_dtype", self.moments_dtype, DTYPES),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"config.method.{name} is {value!r}; it takes {' or '.join(allowed)}."
-                )
+        check_choice("config.method.head", self.head, HEADS)
+        check_choice("config.method.head_dtype", self.head_dtype, DTYPES)
+        check_choice("config.method.moments_dtype", self.moments_dtype, DTYPES)
         if self.block < 1 or self.scale <= 0:
             raise ValueError(
                 f"config.method.block ({self.block}) and .scale ({self.scale}) must be above 0."
@@ -91,8 +86,7 @@ class Method:
         if self.head == "blockwise" and self.row_optimizer is None:
             raise ValueError(
                 "config.method.head='blockwise' applies AdamW block by block, without its whole "
-                "gradient: it needs "
-                f"{PLAIN}, or --config.method.head=full."
+                f"gradient: it needs {PLAIN}, or --config.method.head=full."
             )
         if self.head == "full" and "bfloat16" in (self.head_dtype, self.moments_dtype):
             raise ValueError(
@@ -104,40 +98,39 @@ class Method:
         """One crop of each image."""
         return one_view(self.crops)
 
+    @property
+    def projection(self) -> Network:
+        """The projector; nothing where it has no widths."""
+        return heads.projector(self.encoder.width, self.projector, norm=self.projector_norm)
+
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
-        """Encoder, projector if any, and head rows with torch's default linear initialisation
-        U(+-1/sqrt(D)).
-        """
+        """Return encoder, projector if any, and rows that start as torch's linear layer."""
         encoder_key, projector_key, head_key = jax.random.split(key, 3)
-        params: dict[str, Any] = {}
-        stats: dict[str, Any] = {}
-        params["encoder"], stats["encoder"] = self.encoder.init(encoder_key, shape)
-        params["projector"], stats["projector"] = self._projector.init(
-            projector_key, (1, self.encoder.width)
-        )
-        width = self._projector.width
+        encoder, encoder_stats = self.encoder.init(encoder_key, shape)
+        projector, projector_stats = self.projection.init(projector_key, (1, self.encoder.width))
+        params: dict[str, Any] = {"encoder": encoder, "projector": projector}
+        extra: dict[str, Any] = {"encoder": encoder_stats, "projector": projector_stats}
         if self.learn_scale:
             params["log_scale"] = jnp.log(jnp.asarray(self.scale, jnp.float32))
+        size = self.num_images, self.projection.width
         if self.head == "full":
-            draw = jax.jit(initial_head, static_argnums=(1, 2))
-            return params | {"head": draw(head_key, self.num_images, width)}, stats
-        dtypes = {"dtype": self.head_dtype, "moments_dtype": self.moments_dtype}
-        return params, stats | {"head": fresh_rows(head_key, self.num_images, width, **dtypes)}
+            params["head"] = jax.jit(initial_head, static_argnums=(1, 2))(head_key, *size)
+        else:
+            dtypes = {"dtype": self.head_dtype, "moments_dtype": self.moments_dtype}
+            extra["head"] = fresh_rows(head_key, *size, **dtypes)
+        return params, extra
 
-    def loss(
-        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, tuple[Extra, Logs]]:
-        """Cross-entropy over all images of the training split; a blockwise head takes its step at
-        once.
-        """
-        _, features, extra = self._project(params, extra, batch.views[0], train=True)
+    def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:
+        """Return the cross-entropy over all images; a blockwise head takes its step at once."""
+        network = chain(encoder=self.encoder, projector=self.projection)
+        features, stats = network.apply(params, extra, batch.views[0], train=True)
         if self.normalise:
             features = heads.unit_length(features)
         features = features * (jnp.exp(params["log_scale"]) if self.learn_scale else self.scale)
+        smoothing = self.label_smoothing
         if self.head == "full":
-            loss = diet_loss(
-                features, params["head"], batch.indices, label_smoothing=self.label_smoothing
-            )
+            loss = diet_loss(features, params["head"], batch.indices, label_smoothing=smoothing)
+            extra = extra | stats
         else:
             loss, rows = blockwise_cross_entropy(
                 features,
@@ -145,38 +138,20 @@ class Method:
                 batch.indices,
                 partial(self._update, key, step),
                 num_classes=self.num_images,
-                label_smoothing=self.label_smoothing,
+                label_smoothing=smoothing,
                 block=self.block,
             )
-            extra = extra | {"head": rows}
-        return loss, (
-            extra,
-            {"nats_above_floor": loss - loss_floor(self.num_images, self.label_smoothing)},
-        )
+            extra = extra | stats | {"head": rows}
+        return loss, (extra, {"nats_above_floor": loss - loss_floor(self.num_images, smoothing)})
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
-        """Nothing follows the encoder."""
+        """Return both as they are: nothing follows the encoder."""
         return params, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
-        """Encoder output, and the projection if there is a projector."""
-        features, projection, _ = self._project(params, extra, images, train=False)
-        return Features(features, projection if self.projector else None)
-
-    @property
-    def _projector(self) -> Network:
-        return heads.projector(self.encoder.width, self.projector, norm=self.projector_norm)
-
-    def _project(
-        self, params: Params, extra: Extra, images: Array, *, train: bool
-    ) -> tuple[Array, Array, Extra]:
-        features, encoder = self.encoder.apply(
-            params["encoder"], extra["encoder"], images, train=train
-        )
-        projection, projector = self._projector.apply(
-            params["projector"], extra["projector"], features, train=train
-        )
-        return features, projection, extra | {"encoder": encoder, "projector": projector}
+        """Return the encoder's output, and the projection if there is a projector."""
+        output, projection = encode(self.encoder, self.projection, params, extra, images)
+        return Features(output, projection if self.projector else None)
 
     def _update(self, key: Array, step: Array, rows: Rows, gradient: Array, place: Array) -> Rows:
         """AdamW in float32 on a block of rows; what is stored in bfloat16 is rounded at random."""

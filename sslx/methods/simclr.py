@@ -1,16 +1,15 @@
-"""SimCLR: two views of an image attract, all other views of the batch repel (Chen et al., ICML
-2020, equation 1).
+"""SimCLR: two views of an image attract, all others of the batch repel (Chen, ICML 2020).
 
-    loss = mean over the 2B anchors a of  - log( exp(cos(a, a+) / T) / sum_{b != a} exp(cos(a, b) /
-    T) )
+Equation 1, the mean over the 2B anchors a:
 
-| | official code | here |
-|---|---|---|
-| loss | the sum of both directions: twice this mean | the mean; without LARS, our rate is twice theirs |
-| projector | Linear - BN - ReLU (the encoder's width), Linear - BN without offset | the same |
-| | no biases, kernels N(0, 0.01); version 2 has a third layer | `projector=(0, 0, 128)` |
-| | solo-learn: Linear - ReLU - Linear with biases | `projector_norm=False` |
-| batch norm | over both views and all devices | the same |
+    loss = mean of -log(exp(cos(a, a+) / T) / sum_{b != a} exp(cos(a, b) / T))
+
+- The official code has the sum of both directions, twice this mean: without LARS, our rate is twice
+  theirs.
+- Projector: Linear - BN - ReLU (the encoder's width), Linear - BN without offset; no biases,
+  kernels N(0, 0.01). Version 2 has a third layer: `projector=(0, 0, 128)`. solo-learn's is
+  Linear - ReLU - Linear with biases: `projector_norm=False`.
+- Batch norm is over both views and all devices.
 """
 
 from dataclasses import dataclass
@@ -19,23 +18,20 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.hints import check_positive
+from sslx.method import Array, Batch, Extra, Features, Loss, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
 from sslx.views.views import Crop, Views, two_views
 
 
 def nt_xent(z1: Array, z2: Array, *, temperature: float) -> Array:
-    """Normalised temperature-scaled cross-entropy of projections [B, k] of two views, as the mean
-    over 2B anchors.
+    """Return the mean over 2B anchors of NT-Xent, for projections [B, k] of two views.
 
     Raises ValueError for a temperature that is not above 0.
     """
     chex.assert_rank([z1, z2], 2)
     chex.assert_equal_shape([z1, z2])
-    if temperature <= 0:
-        raise ValueError(
-            f"temperature is {temperature}; it must be above 0, SimCLR's is 0.1 to 0.5."
-        )
+    check_positive("temperature", temperature, "SimCLR's is 0.1 to 0.5")
     z = heads.unit_length(jnp.concatenate([z1, z2]))
     similarity = jnp.matmul(z, z.T, precision="highest") / temperature
     anchors = len(z)
@@ -50,9 +46,9 @@ class Method:
 
     encoder: Network
     crops: dict[str, Crop]
-    temperature: float = 0.5
+    temperature: float = 0.5  # of the CIFAR command; ImageNet's is 0.1
     projector: tuple[int, ...] = (0, 128)  # widths; 0: the encoder's
-    projector_norm: bool = True
+    projector_norm: bool = True  # batch norm; without it, solo-learn's projector
 
     @property
     def views(self) -> Views:
@@ -73,22 +69,20 @@ class Method:
         return chain(encoder=self.encoder, projector=self.head)
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
-        """The network and its batch statistics."""
+        """Return the network and its batch statistics."""
         return self.network.init(key, shape)
 
-    def loss(
-        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, tuple[Extra, Logs]]:
-        """NT-Xent over the global batch."""
+    def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:
+        """Return NT-Xent over the global batch."""
         (z1, z2), extra = apply_to_views(self.network, params, extra, batch.views, groups=0)
         loss = nt_xent(z1, z2, temperature=self.temperature)
         chance = jnp.log(2.0 * len(z1) - 1)
         return loss, (extra, {"nats_below_chance": chance - loss})
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
-        """Nothing follows the encoder."""
+        """Return both as they are: nothing follows the encoder."""
         return params, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
-        """Encoder output and projection."""
+        """Return the encoder's output and the projection."""
         return Features(*encode(self.encoder, self.head, params, extra, images))

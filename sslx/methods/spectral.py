@@ -1,17 +1,18 @@
-"""Spectral contrastive learning: a factor of the views' co-occurrence (HaoChen et al., NeurIPS
-2021, equation 6).
+"""Spectral contrastive learning: factors of views' co-occurrence (HaoChen, NeurIPS 2021).
 
-    loss = ( -2 mean_i z1_i . z2_i  +  mean_{i != j} (z1_i . z2_j)^2 ) / mu
+Equation 6:
 
-| | paper | official code, and here |
-|---|---|---|
-| embedding | projected to a ball | rows of norm above sqrt(mu) are scaled back to it, shorter ones stay |
-| negatives | | the other view of other images alone, no z1 . z1 |
-| head | | Linear (bias) - BN - ReLU, Linear (bias) - BN; ImageNet has three layers of 8192 |
-| warm-up | | its first step has the full rate, by the order of two calls; not here |
+    loss = (-2 mean_i z1_i . z2_i + mean_{i != j} (z1_i . z2_j)^2) / mu
 
-The official code takes the head's output as the representation; here that is the encoder's, as
-everywhere."""
+As the official code:
+
+- Rows of norm above sqrt(mu) are scaled back to it, shorter ones stay; the paper projects all.
+- Negatives are the other view of other images alone, no z1 . z1.
+- Head: Linear (bias) - BN - ReLU, Linear (bias) - BN; ImageNet has three layers of 8192.
+
+Otherwise than there, the representation is the encoder's output, not the head's, and the first step
+of the warm-up does not have the full rate, which it has there by the order of two calls.
+"""
 
 from dataclasses import dataclass
 
@@ -19,13 +20,14 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from sslx.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.hints import check_positive
+from sslx.method import Array, Batch, Extra, Features, Loss, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
 from sslx.views.views import Crop, Views, two_views
 
 
 def spectral_contrastive_loss(z1: Array, z2: Array, *, mu: float) -> Array:
-    """The spectral contrastive loss of embeddings [B, k].
+    """Return the spectral contrastive loss of embeddings [B, k] of two views.
 
     Raises ValueError for a batch of 1, or mu not above 0.
     """
@@ -34,11 +36,10 @@ def spectral_contrastive_loss(z1: Array, z2: Array, *, mu: float) -> Array:
 
 
 def spectral_terms(z1: Array, z2: Array, *, mu: float) -> tuple[Array, Array]:
-    """The two terms of the loss, both over mu."""
+    """Return the two terms of the loss, both over mu."""
     chex.assert_rank([z1, z2], 2)
     chex.assert_equal_shape([z1, z2])
-    if mu <= 0:
-        raise ValueError(f"mu is {mu}; it must be above 0, the official recipes have 1 and 10.")
+    check_positive("mu", mu, "the official recipes have 1 and 10")
     batch = len(z1)
     if batch < 2:
         raise ValueError(
@@ -61,6 +62,7 @@ class Method:
 
     encoder: Network
     crops: dict[str, Crop]
+    # The CIFAR recipe; ImageNet's has mu 10 and three layers of 8192
     mu: float = 1.0
     projector: tuple[int, ...] = (2048, 1000)  # widths; 0: the encoder's
 
@@ -81,21 +83,20 @@ class Method:
         return chain(encoder=self.encoder, projector=self.head)
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
-        """The network and its batch statistics."""
+        """Return the network and its batch statistics."""
         return self.network.init(key, shape)
 
-    def loss(
-        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, tuple[Extra, Logs]]:
-        """The loss of the global batch; its two terms are logged."""
+    def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:
+        """Return the loss of the global batch; its two terms are logged."""
         (z1, z2), extra = apply_to_views(self.network, params, extra, batch.views, groups=1)
         attraction, repulsion = spectral_terms(z1, z2, mu=self.mu)
-        return attraction + repulsion, (extra, {"attraction": attraction, "repulsion": repulsion})
+        loss = spectral_contrastive_loss(z1, z2, mu=self.mu)
+        return loss, (extra, {"attraction": attraction, "repulsion": repulsion})
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
-        """Nothing follows the encoder."""
+        """Return both as they are: nothing follows the encoder."""
         return params, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
-        """Encoder output and embedding."""
+        """Return the encoder's output and the embedding."""
         return Features(*encode(self.encoder, self.head, params, extra, images))

@@ -1,21 +1,19 @@
-"""SwAV: views predict each other's soft assignment to prototypes (Caron et al., NeurIPS 2020,
-equations 2 to 5).
+"""SwAV: views predict each other's soft assignment to prototypes (Caron et al., NeurIPS 2020).
 
-    loss = mean over the two large views s, over the other views v, and over images, of  - q_s . log
-    softmax(z_v C / T)
+Equations 2 to 5, the mean over the two large views s, the other views v, and images:
 
-z are projections of unit length, C prototypes of unit length, q the codes: scores z C of the batch
+    loss = mean of -q_s . log softmax(z_v C / T)
+
+z are projections and C prototypes, both of unit length. q are the codes: scores z C of the batch
 and of a queue of older projections, spread evenly over the prototypes by a few Sinkhorn iterations;
-they get no gradient.
+they get no gradient. As the official code, where others differ:
 
-| | paper, other code | official code, and here |
-|---|---|---|
-| codes | stable-pretraining: both views in one Sinkhorn | one Sinkhorn per large view |
-| prototypes | solo-learn: weight norm | rows scaled to unit length after each step; decay and LARC act on those |
-| queue | solo-learn: in use before it is full | one per large view, newest first; used once its last row is filled |
-| | | projections, not scores, of the whole batch: today's prototypes score them |
-| first steps | | prototypes frozen: `config.optimizer.groups` |
-| batch norm | | all crops of one resolution together; the projector sees all crops together |
+- One Sinkhorn per large view (stable-pretraining: both views in one).
+- The prototypes are scaled to unit length after each step, and decay and LARC act on those
+  (solo-learn: weight norm). They are frozen in the first steps: `config.optimizer.groups`.
+- One queue per large view, newest first, used once its last row is filled (solo-learn: before). It
+  holds projections of the whole batch, not scores: today's prototypes score them.
+- Batch norm sees all crops of one resolution together; in the projector all crops.
 """
 
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.hints import check_positive
+from sslx.method import Array, Batch, Extra, Features, Loss, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
 from sslx.training.parallel import gathered
 from sslx.training.schedules import Durations
@@ -33,14 +32,13 @@ from sslx.views.views import Crop, Views, multi_crop
 
 
 def sinkhorn(scores: Array, *, epsilon: float, iterations: int, used: Array | None = None) -> Array:
-    """Codes [B, K] of scores [B, K]: rows sum to 1, columns are alike; `used` [B] leaves rows out,
-    as if not there.
+    """Return codes [B, K] of scores [B, K]: rows sum to 1, and columns are alike.
 
-    Raises ValueError for an epsilon that is not above 0.
+    `used` [B] leaves rows out, as if not there. Raises ValueError for an epsilon that is not above
+    0.
     """
     chex.assert_rank(scores, 2)
-    if epsilon <= 0:
-        raise ValueError(f"epsilon is {epsilon}; it must be above 0, SwAV's is 0.05.")
+    check_positive("epsilon", epsilon, "SwAV's is 0.05")
     used = jnp.ones(len(scores), scores.dtype) if used is None else used.astype(scores.dtype)
     count, prototypes, tiny = jnp.sum(used), scores.shape[1], jnp.finfo(scores.dtype).tiny
     # The highest score cancels in the first division, and without it exp overflows for scores that
@@ -62,12 +60,12 @@ def swav_loss(
     epsilon: float = 0.05,
     iterations: int = 3,
 ) -> Array:
-    """SwAV's loss of embeddings [V, B, D] of V views, the first two large, and prototypes [K, D],
-    rows of unit length.
+    """Return SwAV's loss of embeddings [V, B, D] of V views, the first two large.
 
-    `queue` [2, L, D] holds older embeddings of the large views; zeros in its last row mean that it
-    is not full yet. Raises ValueError for a temperature that is not above 0, fewer than two views
-    or prototypes of another length."""
+    The prototypes [K, D] have rows of unit length. `queue` [2, L, D] holds older embeddings of the
+    large views; zeros in its last row mean that it is not full yet. Raises ValueError for a
+    temperature that is not above 0, fewer than two views or prototypes of another length.
+    """
     chex.assert_rank([embeddings, prototypes], [3, 2])
     views, batch, _ = embeddings.shape
     _check(temperature, views, prototypes)
@@ -79,29 +77,25 @@ def swav_loss(
         # times in turn.
         rows, used = gathered(embeddings[assigned]), jnp.ones(batch, bool)
         if queue is not None:
+            full = jnp.any(queue[assigned, -1] != 0)
             rows = jnp.concatenate([rows, queue[assigned]])
-            used = jnp.concatenate(
-                [used, jnp.full(queue.shape[1], jnp.any(queue[assigned, -1] != 0))]
-            )
-        assigned_scores = jnp.matmul(
-            *jax.lax.stop_gradient((rows, prototypes.T)), precision="highest"
-        )
+            used = jnp.concatenate([used, jnp.full(queue.shape[1], full)])
+        rows, fixed = jax.lax.stop_gradient((rows, prototypes.T))
+        assigned_scores = jnp.matmul(rows, fixed, precision="highest")
         codes = sinkhorn(assigned_scores, epsilon=epsilon, iterations=iterations, used=used)[:batch]
         others = [view for view in range(views) if view != assigned]
-        loss -= sum(jnp.mean(jnp.sum(codes * predictions[view], axis=1)) for view in others) / len(
-            others
-        )
+        agreement = sum(jnp.mean(jnp.sum(codes * predictions[view], axis=1)) for view in others)
+        loss -= agreement / len(others)
     return loss / 2
 
 
 def enqueue(queue: Array, embeddings: Array) -> Array:
-    """The queue [2, L, D] with the large views' embeddings [2, B, D] in front, and its oldest gone."""
+    """Return the queue [2, L, D] with embeddings [2, B, D] in front, and its oldest gone."""
     return jnp.concatenate([embeddings, queue[:, : -embeddings.shape[1]]], axis=1)
 
 
 def _check(temperature: float, views: int, prototypes: Array) -> None:
-    if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}; it must be above 0, SwAV's is 0.1.")
+    check_positive("temperature", temperature, "SwAV's is 0.1")
     if views < 2:
         raise ValueError(
             "SwAV's loss needs embeddings [V, B, D] of two views or more: codes of one are "
@@ -112,8 +106,7 @@ def _check(temperature: float, views: int, prototypes: Array) -> None:
         if np.abs(norms - 1).max() > 1e-3:
             raise ValueError(
                 f"The prototypes' rows have lengths from {norms.min():.3g} to {norms.max():.3g}; "
-                "they must be 1: "
-                "prototypes / norm(prototypes, axis=1, keepdims=True)."
+                "they must be 1: prototypes / norm(prototypes, axis=1, keepdims=True)."
             )
 
 
@@ -125,12 +118,13 @@ class Method:
     crops: dict[str, Crop]
     durations: Durations
     temperature: float = 0.1
-    epsilon: float = 0.05
-    iterations: int = 3
+    epsilon: float = 0.05  # of Sinkhorn's scores; smaller is sharper
+    iterations: int = 3  # of Sinkhorn's normalisation
     projector: tuple[int, ...] = (2048, 128)  # widths; 0: the encoder's
     prototypes: int = 3000
-    local_views: int = 0  # small crops beside the two large ones
-    queue: int = 0  # older projections per large view; 0: none
+    local_views: int = 0  # small crops beside the two large ones, of the recipe `local`
+    # Older projections per large view, for small batches; a multiple of the batch size; 0: none
+    queue: int = 0
     queue_start: str = "15 epochs"  # before, nothing is put into it
 
     def __post_init__(self) -> None:
@@ -138,8 +132,7 @@ class Method:
         if self.queue < 0 or self.queue % batch:
             raise ValueError(
                 f"config.method.queue is {self.queue}; it must be 0 or a multiple of the batch "
-                f"size {batch}, "
-                f"such as {max(round(self.queue / batch), 1) * batch}."
+                f"size {batch}, such as {max(round(self.queue / batch), 1) * batch}."
             )
 
     @property
@@ -153,22 +146,19 @@ class Method:
         return heads.mlp(heads.fill_in(self.projector, self.encoder.width), bias=True)
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
-        """Network, prototypes and an empty queue."""
+        """Return network, prototypes and an empty queue."""
         network_key, prototype_key = jax.random.split(key)
         params, stats = chain(encoder=self.encoder, projector=self.head).init(network_key, shape)
+        size = (self.prototypes, self.head.width)
         bound = self.head.width**-0.5  # torch's start of a linear layer
-        prototypes = jax.random.uniform(
-            prototype_key, (self.prototypes, self.head.width), minval=-bound, maxval=bound
-        )
+        prototypes = jax.random.uniform(prototype_key, size, minval=-bound, maxval=bound)
         extra: Extra = {"stats": stats}
         if self.queue:
             extra["queue"] = jnp.zeros((2, self.queue, self.head.width))
         return params | {"prototypes": heads.unit_length(prototypes)}, extra
 
-    def loss(
-        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, tuple[Extra, Logs]]:
-        """SwAV's loss of the global batch; the new queue begins with this batch's projections."""
+    def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:
+        """Return SwAV's loss of the global batch; the new queue begins with its projections."""
         stats = extra["stats"]
         features, encoder = apply_to_views(
             self.encoder, params["encoder"], stats["encoder"], batch.views, groups=0
@@ -177,8 +167,14 @@ class Method:
             self.head, params["projector"], stats["projector"], features, groups=0
         )
         embeddings = jnp.stack([heads.unit_length(z) for z in projections])
-        settings = {name: getattr(self, name) for name in ("temperature", "epsilon", "iterations")}
-        loss = swav_loss(embeddings, params["prototypes"], extra.get("queue"), **settings)
+        loss = swav_loss(
+            embeddings,
+            params["prototypes"],
+            extra.get("queue"),
+            temperature=self.temperature,
+            epsilon=self.epsilon,
+            iterations=self.iterations,
+        )
         extra = extra | {"stats": {"encoder": encoder, "projector": projector}}
         if self.queue:
             moved = enqueue(extra["queue"], gathered(jax.lax.stop_gradient(embeddings[:2])))
@@ -187,9 +183,9 @@ class Method:
         return loss, (extra, {"nats_below_chance": jnp.log(1.0 * self.prototypes) - loss})
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
-        """Prototypes back to unit length."""
+        """Scale the prototypes back to unit length."""
         return params | {"prototypes": heads.unit_length(params["prototypes"])}, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
-        """Encoder output and projection."""
+        """Return the encoder's output and the projection."""
         return Features(*encode(self.encoder, self.head, params, extra["stats"], images))

@@ -1,17 +1,12 @@
-"""VICReg: views agree, and the embedding's dimensions vary without covarying (Bardes et al., ICLR
-2022, section 4).
+"""VICReg: views agree, dimensions vary without covarying (Bardes et al., ICLR 2022, section 4).
 
-    loss = i * mean((z1 - z2)^2) + v * (hinge(z1) + hinge(z2)) / 2 + c * (offdiagonal(z1) +
-    offdiagonal(z2))
+    loss = i mean((z1 - z2)^2) + v (hinge(z1) + hinge(z2)) / 2 + c (off(z1) + off(z2))
+    hinge(z) = mean over dimensions of max(0, 1 - sqrt(var + 1e-4))
+    off(z) = sum_{j != k} cov_jk^2 / D
 
-    hinge(z) = mean over dimensions of max(0, 1 - sqrt(var + 1e-4)),   offdiagonal(z) = sum_{j != k}
-    cov_jk^2 / D
-
-| | paper, and solo-learn | official code, and here |
-|---|---|---|
-| variance term | hinge(z1) + hinge(z2) | their mean; the paper's by `halve_variance=False` |
-| expander | - | Linear - BN - ReLU twice, Linear without bias; 8192 wide |
-| variance, covariance | over B - 1 | the same, of the global batch; batch norm sees each view by itself |
+As the official code. The paper and solo-learn have the sum of the hinges instead of their mean:
+`halve_variance=False`. Variance and covariance are over B - 1 and of the global batch; batch norm
+sees each view by itself. The expander is Linear - BN - ReLU twice, Linear without bias; 8192 wide.
 """
 
 from dataclasses import dataclass
@@ -20,7 +15,7 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from sslx.method import Array, Batch, Extra, Features, Logs, Params
+from sslx.method import Array, Batch, Extra, Features, Loss, Params
 from sslx.models import Network, apply_to_views, chain, encode, heads
 from sslx.views.views import Crop, Views, two_views
 
@@ -42,14 +37,14 @@ def vicreg_loss(
     covariance: float = 1.0,
     halve_variance: bool = True,
 ) -> Array:
-    """VICReg's loss of embeddings [B, D] of two views. Raises ValueError for a batch of 1."""
-    return _weighted(
-        vicreg_terms(z1, z2), invariance, variance if halve_variance else 2 * variance, covariance
-    )
+    """Return VICReg's loss of embeddings [B, D] of two views; ValueError for a batch of 1."""
+    terms = vicreg_terms(z1, z2)
+    variance = variance if halve_variance else 2 * variance
+    return invariance * terms.invariance + variance * terms.variance + covariance * terms.covariance
 
 
 def vicreg_terms(z1: Array, z2: Array) -> Terms:
-    """The three terms of embeddings [B, D] of two views, as the official code has them."""
+    """Return the three terms of embeddings [B, D] of two views, as the official code has them."""
     chex.assert_rank([z1, z2], 2)
     chex.assert_equal_shape([z1, z2])
     if len(z1) < 2:
@@ -59,10 +54,6 @@ def vicreg_terms(z1: Array, z2: Array) -> Terms:
         )
     (hinge1, off1), (hinge2, off2) = (_spread(z) for z in (z1, z2))
     return Terms(jnp.mean((z1 - z2) ** 2), (hinge1 + hinge2) / 2, off1 + off2)
-
-
-def _weighted(terms: Terms, invariance: float, variance: float, covariance: float) -> Array:
-    return invariance * terms.invariance + variance * terms.variance + covariance * terms.covariance
 
 
 def _spread(z: Array) -> tuple[Array, Array]:
@@ -83,6 +74,7 @@ class Method:
     invariance: float = 25.0
     variance: float = 25.0
     covariance: float = 1.0
+    # The official code's term; False: the paper's and solo-learn's, twice that
     halve_variance: bool = True
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths; 0: the encoder's
 
@@ -94,9 +86,8 @@ class Method:
     @property
     def head(self) -> Network:
         """The expander."""
-        return heads.mlp(
-            heads.fill_in(self.projector, self.encoder.width), bias=True, last_bias=False
-        )
+        widths = heads.fill_in(self.projector, self.encoder.width)
+        return heads.mlp(widths, bias=True, last_bias=False)
 
     @property
     def network(self) -> Network:
@@ -104,25 +95,26 @@ class Method:
         return chain(encoder=self.encoder, projector=self.head)
 
     def init(self, key: Array, shape: tuple[int, ...]) -> tuple[Params, Extra]:
-        """The network and its batch statistics."""
+        """Return the network and its batch statistics."""
         return self.network.init(key, shape)
 
-    def loss(
-        self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, tuple[Extra, Logs]]:
-        """VICReg's loss of the global batch; its three terms are logged before their coefficients."""
+    def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:
+        """Return the loss of the global batch; its terms are logged before their coefficients."""
         (z1, z2), extra = apply_to_views(self.network, params, extra, batch.views, groups=1)
-        terms = vicreg_terms(z1, z2)
-        variance = self.variance if self.halve_variance else 2 * self.variance
-        return _weighted(terms, self.invariance, variance, self.covariance), (
-            extra,
-            terms._asdict(),
+        loss = vicreg_loss(
+            z1,
+            z2,
+            invariance=self.invariance,
+            variance=self.variance,
+            covariance=self.covariance,
+            halve_variance=self.halve_variance,
         )
+        return loss, (extra, vicreg_terms(z1, z2)._asdict())
 
     def after_step(self, params: Params, extra: Extra, step: Array) -> tuple[Params, Extra]:
-        """Nothing follows the encoder."""
+        """Return both as they are: nothing follows the encoder."""
         return params, extra
 
     def features(self, params: Params, extra: Extra, images: Array) -> Features:
-        """Encoder output and embedding."""
+        """Return the encoder's output and the embedding."""
         return Features(*encode(self.encoder, self.head, params, extra, images))

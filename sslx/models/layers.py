@@ -1,6 +1,4 @@
-"""Convolution and batch norm: the two layers whose cost and convention decide a ResNet's speed and
-results.
-"""
+"""Convolution and batch norm: the layers whose cost and convention decide on a ResNet's results."""
 
 import functools
 import math
@@ -12,18 +10,16 @@ from flax import linen as nn
 from jax import lax
 
 SLICE_POSITIONS = 4096  # output positions per slice of the weight gradient
-MAX_SLICES = (
-    64  # each slice is compiled by itself, so large images would otherwise take minutes to compile
-)
+MAX_SLICES = 64  # each is compiled by itself, which would take minutes for large images
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def convolve(x: jax.Array, w: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Convolve images [B, H, W, C] with a square kernel [k, k, C, O], zero-padded by `padding` on
-    every side.
+    """Convolve images [B, H, W, C] with a kernel [k, k, C, O], zero-padded on every side.
 
     Reverse mode only. On CPU the weight gradient is summed over slices of the batch; elsewhere it
-    is XLA's own."""
+    is XLA's own.
+    """
     return _convolve(x, w, stride, padding)
 
 
@@ -52,9 +48,7 @@ _convolve.defvjp(_forward, _backward)
 # traced once.
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: int) -> jax.Array:
-    """Correlate the input [B, H, W, C] with the output's gradient [B, h, w, O], which gives [k, k,
-    C, O].
-    """
+    """Correlate inputs [B, H, W, C] with the output's gradient [B, h, w, O] to [k, k, C, O]."""
     ends = [
         k - size - padding + (steps - 1) * stride
         for size, steps in zip(x.shape[1:3], g.shape[1:3], strict=True)
@@ -72,20 +66,13 @@ def _weight_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: i
 def _sliced_weight_gradient(
     x: jax.Array, g: jax.Array, k: int, stride: int, padding: int
 ) -> jax.Array:
-    """Sum the weight gradient over slices of the batch, which keeps XLA's patch matrix within a
-    core's cache.
-    """
-    batch, channels, filters, positions = (
-        x.shape[0],
-        x.shape[-1],
-        g.shape[-1],
-        math.prod(g.shape[1:3]),
-    )
+    """Sum the weight gradient over slices, which keeps XLA's patch matrix in a core's cache."""
+    batch, channels, filters = x.shape[0], x.shape[-1], g.shape[-1]
+    positions = math.prod(g.shape[1:3])
     if k == 1 and padding == 0:
         pixels = x[:, ::stride, ::stride].reshape(-1, channels)
         return (pixels.T @ g.reshape(-1, filters)).reshape(1, 1, channels, filters)
-    # A slice takes the same number of images from every device, so that none of them has to send
-    # its images away.
+    # A slice takes as many images from each device, so that none has to send its images away.
     devices = jax.sharding.get_abstract_mesh().shape.get("data", 1)
     devices = devices if batch % devices == 0 else 1
     images = max(1, SLICE_POSITIONS // positions, -(-batch // (devices * MAX_SLICES)))
@@ -102,11 +89,10 @@ def _sliced_weight_gradient(
 
 
 def weight(module: nn.Module, name: str, shape: tuple[int, ...]) -> jax.Array:
-    """A float32 parameter of a Linen module; `initialise.fill` decides its first value, here is
-    only its shape.
+    """Return a float32 parameter; zeros only stand for its shape, see sslx/models/initialise.py.
 
-    Linen's own `param` traces the initialiser again at every call, which is a quarter of a ResNet's
-    tracing time."""
+    Linen's own `param` traces the initialiser at every call, a quarter of a ResNet's tracing time.
+    """
     if module.is_initializing():
         return module.param(name, nn.initializers.zeros, shape, jnp.float32)
     return module.get_variable("params", name)
@@ -132,17 +118,16 @@ class BatchNorm(nn.Module):
     """Batch norm with torch's conventions, over all axes but the last (Ioffe & Szegedy 2015).
 
     It normalises with the biased variance of the global batch and stores the unbiased one;
-    `momentum` is the weight of the new statistic. Statistics are float32 whatever `dtype`, the
-    dtype of the output.
-
-    With `groups` g, row i is normalised with the rows i % g alone, as if the groups had passed one
-    after another."""
+    `momentum` is the weight of the new statistic. It computes in the dtype of the statistics,
+    float32; `dtype` is that of the output, where it is another one. With `groups` g, row i is
+    normalised with the rows i % g alone, as if the groups had passed one after another.
+    """
 
     momentum: float = 0.1
     epsilon: float = 1e-5
     use_scale: bool = True
     use_bias: bool = True
-    dtype: Any = jnp.float32
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, groups: int = 1) -> jax.Array:
@@ -152,7 +137,7 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         if self.is_initializing():
-            return x.astype(self.dtype)
+            return x if self.dtype is None else x.astype(self.dtype)
         if not train:
             return _normalise(x, scale, bias, mean.value, var.value, self.epsilon, self.dtype)
         y, mean.value, var.value = _normalise_batch(
@@ -165,9 +150,8 @@ class BatchNorm(nn.Module):
 def _normalise(
     x: jax.Array, scale: Any, bias: Any, mean: jax.Array, var: jax.Array, epsilon: float, dtype: Any
 ) -> jax.Array:
-    return ((x.astype(jnp.float32) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias).astype(
-        dtype
-    )
+    y = (x.astype(mean.dtype) - mean) * (scale * lax.rsqrt(var + epsilon)) + bias
+    return y if dtype is None else y.astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6, 7, 8))
@@ -189,22 +173,17 @@ def _normalise_batch(
     rows = x.reshape(-1, groups, *x.shape[1:])
     axes, count = (0, *range(2, rows.ndim - 1)), math.prod(x.shape[:-1]) // groups
     wide = (groups, *(1,) * (x.ndim - 2), x.shape[-1])  # [groups, C], to broadcast against the rows
-    # Centring at the running mean keeps the one-pass variance from cancelling when a channel's mean
-    # is large.
-    centred = rows.astype(jnp.float32) - mean
+    # Centred at the running mean, the one-pass variance does not cancel where a mean is large.
+    centred = rows.astype(mean.dtype) - mean
     shift = lax.reduce_sum(centred, axes) / count
-    batch_var = lax.max(
-        lax.reduce_sum(lax.square(centred), axes) / count - lax.square(shift), jnp.zeros_like(shift)
-    )
+    batch_var = lax.reduce_sum(lax.square(centred), axes) / count - lax.square(shift)
+    batch_var = lax.max(batch_var, jnp.zeros_like(shift))
     a = scale * lax.rsqrt(batch_var + epsilon)
-    y = (
-        (centred * a.reshape(wide) + (bias - shift * a).reshape(wide))
-        .astype(dtype)
-        .reshape(x.shape)
-    )
+    y = centred * a.reshape(wide) + (bias - shift * a).reshape(wide)
     unbiased = batch_var * (count / max(count - 1, 1))
-    way = jnp.zeros_like(mean)
+    moved = jnp.zeros_like(mean)
     for group in range(groups):
-        way = way + momentum * (shift[group] - way)
+        moved = moved + momentum * (shift[group] - moved)
         var = var + momentum * (unbiased[group] - var)
-    return y, mean + way, var
+    y = y if dtype is None else y.astype(dtype)
+    return y.reshape(x.shape), mean + moved, var

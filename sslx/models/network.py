@@ -1,6 +1,4 @@
-"""A network as two pure functions, so that methods can treat teachers and copies of it as plain
-data.
-"""
+"""A network as two pure functions: teachers and copies of it are plain data."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,14 +15,15 @@ Stats = dict[str, Any]
 
 
 class Network(NamedTuple):
-    """`init(key, shape) -> (params, stats)`, `apply(params, stats, x, train=, groups=1) -> (output,
-    stats)`, `width`.
+    """A network as data: `init`, `apply`, the `width` of its output, and its `patch`.
 
-    `width` is the output's. `stats` holds the running averages of batch norm, {} where there is
-    none; `apply` returns new ones in training and the same ones otherwise. In training, batch norm
-    treats the rows i % `groups` as a batch of their own, and a `key` decides which images skip a
-    branch, where the network has such; with `skip=False` none does. A network of tokens (`patch` is
-    not 0) takes what its module takes besides: see sslx/models/vit.py."""
+    `init(key, shape)` gives `params, stats`. `stats` holds the running averages of batch norm, {}
+    where there is none. `apply(params, stats, x, train=, groups=1)` gives `output, stats`, new ones
+    in training and the same ones otherwise. In training, batch norm treats the rows i % `groups` as
+    a batch of their own, and a `key` decides which images skip a branch, where the network has
+    such; with `skip=False` none does. A network of tokens (`patch` is not 0) takes what its module
+    takes besides: see sslx/models/vit.py.
+    """
 
     init: Callable[[jax.Array, tuple[int, ...]], tuple[Params, Stats]]
     apply: Callable[..., tuple[jax.Array, Stats]]
@@ -33,30 +32,24 @@ class Network(NamedTuple):
 
 
 def from_linen(module: nn.Module, rules: Rules, width: int, patch: int = 0) -> Network:
-    """Wrap a Linen module that is called as `module(x, train, groups)`; `rules` say how each of its
-    leaves starts.
+    """Wrap a Linen module, called as `module(x, train, groups)`, as a `Network`.
+
+    The module's initialisers are not used: `rules` draw the values, see sslx/models/initialise.py.
     """
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
-        # Compiling the module's own init takes seconds; its shapes alone take a fraction of one.
         x = jax.ShapeDtypeStruct(tuple(shape), np.float32)
         shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), x)
-        words = (
-            jax.random.key_data(key)
-            if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
-            else key
-        )
+        params, stats = shapes["params"], shapes.get("batch_stats", {})
 
         def draw(words: jax.Array) -> tuple[Params, Stats]:
             seed = [int(word) for word in np.ravel(words)]
-            return fill(shapes["params"], rules, seed), fill(
-                shapes.get("batch_stats", {}), rules, seed
-            )
+            return fill(params, rules, seed), fill(stats, rules, seed)
 
-        if isinstance(
-            words, jax.core.Tracer
-        ):  # as under jax.eval_shape, when only the shapes are wanted
-            return jax.pure_callback(draw, (shapes["params"], shapes.get("batch_stats", {})), words)
+        typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+        words = jax.random.key_data(key) if typed else key
+        if isinstance(words, jax.core.Tracer):  # as under jax.eval_shape, for the shapes alone
+            return jax.pure_callback(draw, (params, stats), words)
         return draw(words)
 
     def apply(
@@ -81,46 +74,47 @@ def from_linen(module: nn.Module, rules: Rules, width: int, patch: int = 0) -> N
     return Network(init, apply, width, patch)
 
 
+def require(field: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise ValueError unless the value of `config.model.<field>` is one of the allowed ones."""
+    if value not in allowed:
+        raise ValueError(
+            f"config.model.{field} is {value!r}; it takes {', '.join(map(str, allowed))}."
+        )
+
+
 def patches_per_side(size: int, patch: int) -> int:
-    """Patches per side of a view of `size` pixels; raises ValueError unless they fill it."""
+    """Return the patches per side of a view of `size` pixels; ValueError unless they fill it."""
     if size % patch:
         raise ValueError(
             f"Views of {size} x {size} pixels cannot be cut into patches of {patch} x {patch}: "
-            "choose "
-            "--config.model.patch, or the size of the crops in config.views as a multiple of "
-            f"{patch}."
+            "choose --config.model.patch, or the size of the crops in config.views as a multiple "
+            f"of {patch}."
         )
     return size // patch
 
 
 def grid_of(encoder: Network, size: int, method: str) -> int:
-    """`patches_per_side` of the method's encoder; raises ValueError also where it is no vision
-    transformer.
-    """
+    """Return `patches_per_side` of the method's encoder; ValueError for one without patches."""
     if not encoder.patch:
         raise ValueError(
             f"{method} hides patches, which a ResNet has not: give it a vision transformer, "
-            'config.model = common.vit(variant="vit_small", patch=16).'
+            'config.model = base.vit(variant="vit_small", patch=16).'
         )
     return patches_per_side(size, encoder.patch)
 
 
 def chain(**networks: Network) -> Network:
-    """Networks one after another; parameters and statistics are dicts by their names, the first
-    takes the `key`.
+    """Join networks one after another; parameters and statistics are dicts by their names.
+
+    Options of `apply`, such as the `key`, go to the first network.
     """
-    widths = [network.width for network in networks.values()]
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> tuple[Params, Stats]:
         keys = jax.random.split(key, len(networks))
-        shapes = [shape, *((1, width) for width in widths)]
-        fresh = [
-            network.init(*given)
-            for network, *given in zip(networks.values(), keys, shapes, strict=False)
-        ]
-        params, stats = (
-            dict(zip(networks, trees, strict=True)) for trees in zip(*fresh, strict=True)
-        )
+        params, stats = {}, {}
+        for own_key, (name, network) in zip(keys, networks.items(), strict=True):
+            params[name], stats[name] = network.init(own_key, shape)
+            shape = (1, network.width)
         return params, stats
 
     def apply(
@@ -134,13 +128,13 @@ def chain(**networks: Network) -> Network:
             options = {}
         return x, new
 
-    return Network(init, apply, widths[-1])
+    return Network(init, apply, list(networks.values())[-1].width)
 
 
 def encode(
     encoder: Network, projector: Network, params: Params, stats: Stats, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The encoder's and the projector's output in eval mode, from the parameters of their `chain`."""
+    """Return the encoder's and the projector's output in evaluation, of parameters of a `chain`."""
     x, _ = encoder.apply(params["encoder"], stats["encoder"], images, train=False)
     z, _ = projector.apply(params["projector"], stats["projector"], x, train=False)
     return x, z
@@ -156,24 +150,25 @@ def apply_to_views(
     key: jax.Array | None = None,
     skip: bool = True,
 ) -> tuple[list[jax.Array], Stats]:
-    """The network's output [B, k] in training for each of the views [B, ...]; views of one shape
-    pass as one batch.
+    """Apply the network in training to each of the views [B, ...]; those of one shape as one batch.
 
     Batch norm sees each view by itself, split into `groups`; with 0 it sees all views of one shape
     together. The `key` is for networks whose images skip branches, unless `skip` forbids it (a
-    teacher's see everything)."""
+    teacher's see everything). Returns one output [B, k] per view, and the new statistics.
+    """
     outputs: dict[int, jax.Array] = {}
-    for number, shape in enumerate(dict.fromkeys(view.shape for view in views)):
-        options = ({} if key is None else {"key": jax.random.fold_in(key, number)}) | (
-            {} if skip else {"skip": False}
-        )
-        members = [number for number, view in enumerate(views) if view.shape == shape]
+    shapes = dict.fromkeys(view.shape for view in views)  # each once, in order
+    for number, shape in enumerate(shapes):
+        options: dict[str, Any] = {} if skip else {"skip": False}
+        if key is not None:
+            options["key"] = jax.random.fold_in(key, number)
+        members = [index for index, view in enumerate(views) if view.shape == shape]
         # Image-major [B, V] -> [B V]: the views of an image stay on its device, where a
         # concatenation would move them.
-        rows = jnp.stack([views[number] for number in members], axis=1).reshape(-1, *shape[1:])
+        rows = jnp.stack([views[index] for index in members], axis=1).reshape(-1, *shape[1:])
         output, stats = network.apply(
             params, stats, rows, train=True, groups=len(members) * groups or 1, **options
         )
         by_view = jnp.moveaxis(output.reshape(shape[0], len(members), -1), 1, 0)
         outputs.update(zip(members, by_view, strict=True))
-    return [outputs[number] for number in range(len(views))], stats
+    return [outputs[index] for index in range(len(views))], stats

@@ -1,6 +1,4 @@
-"""Where a patch is: fixed sines and cosines, learned tables at another image size, relative
-positions.
-"""
+"""Positions of patches: fixed sines and cosines, learned tables at another size, relative ones."""
 
 import jax
 import jax.numpy as jnp
@@ -8,42 +6,39 @@ import numpy as np
 
 
 def sincos(width: int, grid: int) -> np.ndarray:
-    """Fixed positions float64 [grid * grid, width] of row-major patches, as I-JEPA's and MAE's.
+    """Return fixed positions float64 [grid * grid, width] of row-major patches, as I-JEPA and MAE.
 
     The first half of the channels is the column, the second the row; each half is [sin, cos] of the
     coordinate times 10000^(-k / (width / 4)). Raises ValueError for a width that is no multiple of
-    4."""
+    4.
+    """
     if width % 4:
         raise ValueError(
             f"The width is {width}; fixed sine and cosine positions need a multiple of 4."
         )
     frequencies = 10000.0 ** (-np.arange(width // 4) / (width / 4))
     rows, columns = np.divmod(np.arange(grid * grid), grid)
-    angles = [np.outer(coordinate, frequencies) for coordinate in (columns, rows)]
-    return np.concatenate(
-        [part for angle in angles for part in (np.sin(angle), np.cos(angle))], axis=1
-    )
+    across, down = np.outer(columns, frequencies), np.outer(rows, frequencies)
+    return np.concatenate([np.sin(across), np.cos(across), np.sin(down), np.cos(down)], axis=1)
 
 
 def interpolate(table: jax.Array, grid: int) -> jax.Array:
-    """Positions [n * n, d] of row-major patches on a grid [grid * grid, d] of the same image, as
-    DINO's for its crops.
+    """Resize positions [n * n, d] of row-major patches to [grid * grid, d], as DINO for its crops.
 
     Bicubic with a = -0.75 and without antialias, sampled with a step of n / (grid + 0.1): what
-    torch does there."""
+    torch does there.
+    """
     own = round(len(table) ** 0.5)
     if own == grid:
         return table
     weights = _bicubic(own, grid).astype(table.dtype)
     square = table.reshape(own, own, -1)
-    return jnp.einsum("im,jn,mnd->ijd", weights, weights, square, precision="highest").reshape(
-        grid * grid, -1
-    )
+    resized = jnp.einsum("im,jn,mnd->ijd", weights, weights, square, precision="highest")
+    return resized.reshape(grid * grid, -1)
 
 
 def relative(grid: int, class_token: bool) -> tuple[np.ndarray, int]:
-    """For each two tokens [T, T] their entry in a table of relative positions, as BEiT's, and the
-    table's length.
+    """Return the entry of each two tokens [T, T] in BEiT's table of positions, and its length.
 
     Patches have an entry for each distance in rows and columns; the class token comes first and has
     three more: to a patch, from a patch, to itself.
@@ -59,9 +54,7 @@ def relative(grid: int, class_token: bool) -> tuple[np.ndarray, int]:
 
 
 def _bicubic(own: int, grid: int) -> np.ndarray:
-    """Weights [grid, own] of the given samples in each of the wanted ones; outside, the border
-    repeats.
-    """
+    """Weights [grid, own] of the given samples in each of the new ones; the border repeats."""
     a = -0.75
     source = (np.arange(grid) + 0.5) * own / (grid + 0.1) - 0.5
     first = np.floor(source).astype(int)
@@ -70,9 +63,6 @@ def _bicubic(own: int, grid: int) -> np.ndarray:
         x = np.abs(source - first - offset)
         near = ((a + 2) * x - (a + 3)) * x * x + 1
         far = ((x - 5) * x + 8) * x * a - 4 * a
-        np.add.at(
-            weights,
-            (np.arange(grid), np.clip(first + offset, 0, own - 1)),
-            np.where(x <= 1, near, far),
-        )
+        sample = np.clip(first + offset, 0, own - 1)
+        np.add.at(weights, (np.arange(grid), sample), np.where(x <= 1, near, far))
     return weights

@@ -1,6 +1,4 @@
-"""I-JEPA's predictor: from the tokens of visible patches to those of hidden ones, in a narrow
-transformer.
-"""
+"""I-JEPA's predictor: a narrow transformer from the tokens of visible patches to hidden ones."""
 
 from typing import Any
 
@@ -10,7 +8,7 @@ from flax import linen as nn
 
 from sslx.models import positions
 from sslx.models.network import Network, from_linen
-from sslx.models.transformer import NORM_EPS, Block
+from sslx.models.transformer import NORM_EPS, Block, linear
 from sslx.models.vit import rules
 
 
@@ -35,8 +33,8 @@ def predictor(
     if width % heads or width % 4 or depth < 1:
         raise ValueError(
             f"config.method.predictor_width={width}, .predictor_heads={heads}, "
-            f".predictor_depth={depth}: the width "
-            "must be a multiple of the heads and of 4, the depth at least 1."
+            f".predictor_depth={depth}: the width must be a multiple of the heads and of 4, the "
+            "depth at least 1."
         )
     branch: dict[str, Any] = {
         "mlp_ratio": mlp_ratio,
@@ -47,9 +45,7 @@ def predictor(
 
 
 class Predictor(nn.Module):
-    """Each target block is a sequence of its own: the context, then a mask token at each target
-    position.
-    """
+    """Each target block is a sequence: the context, then a mask token at each target position."""
 
     outputs: int
     grid: int
@@ -71,35 +67,29 @@ class Predictor(nn.Module):
         targets_used: jax.Array | None = None,
     ) -> jax.Array:
         batch, kept, _ = tokens.shape
-        context = (
-            jnp.zeros((batch, kept), int) if context is None else context
-        )  # only when parameters are made
-        targets = jnp.zeros((batch, 1, 1), int) if targets is None else targets
+        if context is None or targets is None:  # only when parameters are made
+            context, targets = jnp.zeros((batch, kept), int), jnp.zeros((batch, 1, 1), int)
         blocks, size = targets.shape[1:]
-        zeros, dtype = nn.initializers.zeros, self.branch["dtype"]
-        table = jnp.asarray(positions.sincos(self.width, self.grid), jnp.float32).astype(
-            tokens.dtype
-        )
-        x = nn.Dense(self.width, kernel_init=zeros, dtype=dtype, name="predictor_embed")(tokens)
+        dtype = self.branch["dtype"]
+        table = jnp.asarray(positions.sincos(self.width, self.grid), jnp.float32)
+        table = table.astype(tokens.dtype)
+        x = linear(self.width, dtype=dtype, name="predictor_embed")(tokens)
         x = x.astype(tokens.dtype) + table[context]
-        asked = self.param("mask_token", zeros, (1, 1, self.width)).astype(x.dtype) + table[targets]
+        mask = self.param("mask_token", nn.initializers.zeros, (1, 1, self.width)).astype(x.dtype)
         # Image-major, so that an image's sequences stay on its device.
-        x = jnp.concatenate(
-            [jnp.broadcast_to(x[:, None], (batch, blocks, kept, self.width)), asked], axis=2
-        )
+        x = jnp.broadcast_to(x[:, None], (batch, blocks, kept, self.width))
+        x = jnp.concatenate([x, mask + table[targets]], axis=2)
         x = x.reshape(batch * blocks, kept + size, self.width)
         known = None
         if used is not None or targets_used is not None:
             used = jnp.ones((batch, kept), bool) if used is None else used
             targets_used = jnp.ones(targets.shape, bool) if targets_used is None else targets_used
             before = jnp.broadcast_to(used[:, None], (batch, blocks, kept))
-            known = jnp.concatenate([before, targets_used], axis=2).reshape(
-                batch * blocks, kept + size
-            )
+            known = jnp.concatenate([before, targets_used], axis=2)
+            known = known.reshape(batch * blocks, kept + size)
         for i in range(self.depth):
-            x = Block(self.heads, train, **self.branch, name=f"predictor_blocks_{i}")(
-                x, None, known
-            )
+            block = Block(self.heads, train, **self.branch, name=f"predictor_blocks_{i}")
+            x = block(x, None, known)
         x = nn.LayerNorm(NORM_EPS, name="predictor_norm")(x[:, kept:])
-        x = nn.Dense(self.outputs, kernel_init=zeros, dtype=dtype, name="predictor_proj")(x)
+        x = linear(self.outputs, dtype=dtype, name="predictor_proj")(x)
         return x.reshape(batch, blocks, size, self.outputs).astype(tokens.dtype)

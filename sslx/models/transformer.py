@@ -1,7 +1,6 @@
-"""The transformer block of the DINO, BEiT and I-JEPA codes: pre-norm attention and MLP with exact
-GELU.
-"""
+"""The transformer block of DINO, BEiT and I-JEPA: pre-norm attention and MLP with exact GELU."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,13 +9,16 @@ from flax import linen as nn
 
 NORM_EPS = 1e-6  # of all layer norms inside; those on targets have torch's 1e-5
 
+# Zeros only stand for a shape: sslx/models/initialise.py draws the values, by `rules` in vit.py.
+linear = functools.partial(nn.Dense, kernel_init=nn.initializers.zeros)
+
 
 class Block(nn.Module):
-    """Tokens [B, T, D] to tokens; with `weights`, to a pair of tokens and attention weights [B,
-    heads, T, T].
+    """Tokens [B, T, D] to tokens; with `weights` also attention weights [B, heads, T, T].
 
     The stream between blocks keeps the input's precision; `dtype` is that of the branches, None for
-    the input's."""
+    the input's.
+    """
 
     heads: int
     train: bool
@@ -52,7 +54,7 @@ class Block(nn.Module):
         if not self.has_rng("drop_path"):
             raise ValueError(
                 "config.model.drop_path is above 0, but this method's loss does not draw paths: "
-                "use 0."
+                "use --config.model.drop_path=0."
             )
         keep = 1 - self.drop_path
         kept = jax.random.bernoulli(self.make_rng("drop_path"), keep, (len(x), 1, 1))
@@ -60,8 +62,9 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; `bias` is added to the logits, keys that are not `used` [B, T] get
-    no weight.
+    """Multi-head self-attention.
+
+    `bias` is added to the logits; keys that are not `used` [B, T] get no weight.
     """
 
     heads: int
@@ -74,9 +77,7 @@ class Attention(nn.Module):
     def __call__(self, x: jax.Array, bias: jax.Array | None, used: jax.Array | None) -> Any:
         batch, count, width = x.shape
         zeros = nn.initializers.zeros
-        qkv = nn.Dense(
-            3 * width, use_bias=self.key_bias, kernel_init=zeros, dtype=self.dtype, name="qkv"
-        )(x)
+        qkv = linear(3 * width, use_bias=self.key_bias, dtype=self.dtype, name="qkv")(x)
         if not self.key_bias:
             q_bias, v_bias = (self.param(f"{name}_bias", zeros, (width,)) for name in "qv")
             qkv += jnp.concatenate([q_bias, jnp.zeros_like(q_bias), v_bias]).astype(qkv.dtype)
@@ -86,16 +87,12 @@ class Attention(nn.Module):
             q, scale = q * jnp.exp(self.param("log_temperature", zeros, ())).astype(q.dtype), 1.0
             itself = jnp.where(jnp.eye(count, dtype=bool), jnp.finfo(jnp.float32).min / 2, 0)
             bias = itself if bias is None else bias + itself
+        if bias is not None:
+            shape = jnp.broadcast_shapes(bias.shape, (1, 1, count, count))
+            bias = jnp.broadcast_to(bias, shape)
         mask = None if used is None else used[:, None, None, :]
-        bias = (
-            None
-            if bias is None
-            else jnp.broadcast_to(bias, jnp.broadcast_shapes(bias.shape, (1, 1, count, count)))
-        )
         y, weights = _attend(q, k, v, bias, mask, scale, self.weights)
-        y = nn.Dense(width, kernel_init=zeros, dtype=self.dtype, name="proj")(
-            y.reshape(batch, count, width)
-        )
+        y = linear(width, dtype=self.dtype, name="proj")(y.reshape(batch, count, width))
         return (y, weights) if self.weights else y
 
 
@@ -107,26 +104,20 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        zeros = nn.initializers.zeros
-        y = nn.Dense(self.hidden, kernel_init=zeros, dtype=self.dtype, name="fc1")(x)
+        y = linear(self.hidden, dtype=self.dtype, name="fc1")(x)
         y = nn.gelu(y, approximate=False)
-        return nn.Dense(x.shape[-1], kernel_init=zeros, dtype=self.dtype, name="fc2")(y)
+        return linear(x.shape[-1], dtype=self.dtype, name="fc2")(y)
 
 
 def _attend(
     q: Any, k: Any, v: Any, bias: Any, mask: Any, scale: float, weights: bool
 ) -> tuple[jax.Array, Any]:
-    """Attention [B, T, heads, d] and, if asked for, its weights [B, heads, T, T]."""
-    # JAX's own rounds its softmax to float32, so float64 goes by hand, as do weights that are to be
-    # seen.
+    """Attention [B, T, heads, d] and, with `weights`, its weights [B, heads, T, T]."""
+    # JAX's own rounds its softmax to float32 and does not show its weights.
     if not weights and q.dtype != jnp.float64:
         bias = None if bias is None else bias.astype(q.dtype)
         return jax.nn.dot_product_attention(q, k, v, bias, mask, scale=scale), None
     logits = jnp.einsum("bthd,bshd->bhts", q, k, precision="highest") * scale
     logits = logits if bias is None else logits + bias
-    shares = (
-        jax.nn.softmax(logits, axis=-1)
-        if mask is None
-        else jax.nn.softmax(logits, axis=-1, where=mask)
-    )
+    shares = jax.nn.softmax(logits, axis=-1, where=mask)
     return jnp.einsum("bhts,bshd->bthd", shares, v, precision="highest"), shares

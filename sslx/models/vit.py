@@ -1,16 +1,18 @@
-"""Vision transformers (Dosovitskiy et al. 2021) as the DINO, BEiT / data2vec and I-JEPA codes have
-them.
+"""Vision transformers (Dosovitskiy et al. 2021) as the DINO, BEiT / data2vec and I-JEPA codes.
 
-Parameter names are DINO's. Three initialisations go by the name trunc_normal(0.02); in narrow
-networks with small patches that is too little, positions drown the pixels and I-JEPA collapses,
-hence a fourth:
+Parameter names are DINO's. Three initialisations go by the name trunc_normal(0.02). In narrow
+networks with small patches that is too little: positions drown the pixels and I-JEPA collapses.
+Hence a fourth, ours:
 
-| init | linear layers | patch embedding | beside |
-|---|---|---|---|
-| dino | N(0, 0.02^2), not cut; biases 0 | torch's U(+-1/sqrt(fan in)), bias too | positions, class token N(0, 0.02^2) |
-| ijepa | the same | N(0, 0.02^2), bias 0 | the published division by sqrt(2 layer) is undone by its code: none |
-| beit | cut at one standard deviation: 0.0108 in effect | the same | proj, fc2 divided by sqrt(2 layer), from 1 |
-| fan_in | torch's U(+-1/sqrt(fan in)), ours: 0.02 at a width of 833; biases 0 | the same | as dino |
+| init | linear layers | patch embedding |
+|---|---|---|
+| dino | N(0, 0.02^2), not cut; biases 0 | torch's U(+-1/sqrt(fan in)), bias too |
+| ijepa | the same | N(0, 0.02^2), bias 0 |
+| beit | cut at one standard deviation: 0.0108 in effect | the same |
+| fan_in | torch's U(+-1/sqrt(fan in)): 0.02 at a width of 833; biases 0 | the same |
+
+Learned positions, class and mask tokens are drawn as linear layers of dino or beit. beit divides
+`proj` and `fc2` by sqrt(2 layer), layers counted from 1; ijepa's code undoes that division.
 """
 
 import math
@@ -21,8 +23,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sslx.models import initialise, positions
-from sslx.models.network import Network, from_linen, patches_per_side
-from sslx.models.transformer import NORM_EPS, Block
+from sslx.models.network import Network, from_linen, patches_per_side, require
+from sslx.models.transformer import NORM_EPS, Block, linear
 
 VARIANTS = {  # width, depth, heads
     "vit_nano": (64, 4, 2),  # ours, for small images and no GPU
@@ -55,59 +57,56 @@ def network(
     depth: int = 0,
     heads: int = 0,
 ) -> Network:
-    """Build a vision transformer from images [B, H, H, C] to pooled features [B, D] after the last
-    layer norm.
+    """Build a vision transformer from images [B, H, H, C] to features [B, D] after the last norm.
 
     `apply` also takes what `VisionTransformer` documents: patches to keep, patches to mask, other
-    outputs. `pool` is the class token, the mean of the patches, both, or the class tokens of the
-    last four blocks (DINO's linear probe). `small_data` is shifted patch tokenisation and locality
-    self-attention (Lee et al. 2021). `remat` computes blocks twice instead of storing what is
-    inside. `width`, `depth`, `heads` 0: the variant's. Raises ValueError for a value that is not
-    allowed.
+    outputs. Raises ValueError for a value that is not allowed.
+
+    Args:
+        variant: one of `VARIANTS`, which gives `width`, `depth` and `heads` where they are 0.
+        patch: side of a patch in pixels.
+        pool: the class token, the mean of the patches, both, or the class tokens of the last four
+            blocks (DINO's linear probe): one of `POOLS`.
+        class_token: whether a class token comes before the patches.
+        positions, init: one of `POSITIONS`, one of `INITS`.
+        layer_scale: start of a factor per channel of each branch; 0: no factor.
+        drop_path: probability that an image skips a branch of the last block in training; it grows
+            evenly from 0 in the first block.
+        key_bias: whether the keys of attention have a bias.
+        small_data: shifted patch tokenisation and locality self-attention (Lee et al. 2021).
+        mlp_ratio: hidden width of a block's MLP over `width`.
+        dtype: of the branches' arithmetic, "float32" or "bfloat16".
+        remat: compute blocks twice instead of storing what is inside.
     """
-    choices = {"variant": tuple(VARIANTS), "positions": POSITIONS, "init": INITS}
-    choices |= {"dtype": ("float32", "bfloat16")}
-    given = {"variant": variant, "positions": positions, "init": init, "dtype": dtype}
-    for name, allowed in choices.items():
-        if given[name] not in allowed:
-            raise ValueError(
-                f"config.model.{name} is {given[name]!r}; it takes {', '.join(allowed)}."
-            )
-    width, depth, heads = (
-        own or usual for own, usual in zip((width, depth, heads), VARIANTS[variant], strict=True)
-    )
-    _check(patch, width, heads, depth, drop_path, pool, class_token)
+    require("variant", variant, VARIANTS)
+    require("positions", positions, POSITIONS)
+    require("init", init, INITS)
+    require("dtype", dtype, ("float32", "bfloat16"))
+    usual_width, usual_depth, usual_heads = VARIANTS[variant]
+    width, depth, heads = width or usual_width, depth or usual_depth, heads or usual_heads
+    if patch < 1 or depth < 1 or width % heads:
+        raise ValueError(
+            f"config.model.patch={patch}, .depth={depth}, .width={width}, .heads={heads}: patch "
+            "and depth are at least 1, and the heads share the width evenly."
+        )
+    if not 0 <= drop_path < 1:
+        raise ValueError(
+            f"config.model.drop_path is {drop_path}; it takes a probability below 1, usual are 0 "
+            "to 0.3."
+        )
+    _check_pool(pool, class_token, depth)
     branch: dict[str, Any] = {
         "mlp_ratio": mlp_ratio,
         "key_bias": key_bias,
         "layer_scale": layer_scale,
         "local": small_data,
+        "dtype": None if dtype == "float32" else jnp.dtype(dtype),
     }
-    branch |= {"dtype": None if dtype == "float32" else jnp.dtype(dtype)}
     module = VisionTransformer(
         width, depth, heads, patch, pool, class_token, positions, drop_path, remat, branch
     )
-    outputs = {"class+mean": 2, "class4": 4}.get(pool, 1)
-    return from_linen(
-        module, rules(init, depth, layer_scale, width // heads), width * outputs, patch
-    )
-
-
-def _check(
-    patch: int, width: int, heads: int, depth: int, drop_path: float, pool: str, class_token: bool
-) -> None:
-    if patch < 1 or depth < 1 or width % heads:
-        raise ValueError(
-            f"config.model.patch={patch}, .depth={depth}, .width={width}, .heads={heads}: patch "
-            "and depth are at least "
-            "1, and the heads share the width evenly."
-        )
-    if not 0 <= drop_path < 1:
-        raise ValueError(
-            f"config.model.drop_path is {drop_path}; a probability below 1 is allowed, usual are 0 "
-            "to 0.3."
-        )
-    _check_pool(pool, class_token, depth)
+    outputs = width * {"class+mean": 2, "class4": 4}.get(pool, 1)
+    return from_linen(module, rules(init, depth, layer_scale, width // heads), outputs, patch)
 
 
 def _check_pool(pool: str, class_token: bool, depth: int) -> None:
@@ -121,23 +120,22 @@ def _check_pool(pool: str, class_token: bool, depth: int) -> None:
 
 
 def rules(init: str, depth: int, layer_scale: float, head_width: int) -> initialise.Rules:
-    """How the leaves of a stack of `Block`s and what surrounds it start; `init` is one of `INITS`."""
+    """Return how the leaves of a stack of `Block`s and around it start; `init` is of `INITS`."""
     spread = initialise.truncated_normal(0.02, 1) if init == "beit" else initialise.normal(0.02)
-    linear = initialise.uniform_fan_in if init == "fan_in" else spread
-    patch = initialise.uniform_fan_in if init == "dino" else linear
-    patch_bias = patch if init == "dino" else initialise.zeros
-    scaled = [
-        (
-            rf"blocks_{i}/(attn/proj|mlp/fc2)/kernel",
-            initialise.truncated_normal(0.02 / math.sqrt(2 * (i + 1)), 1),
-        )
-        for i in range(depth if init == "beit" else 0)
-    ]
+    kernel = initialise.uniform_fan_in if init == "fan_in" else spread
+    patch, patch_bias = kernel, initialise.zeros
+    if init == "dino":
+        patch = patch_bias = initialise.uniform_fan_in
+    scaled: list[tuple[str, initialise.Draw]] = []
+    if init == "beit":
+        for i in range(depth):
+            draw = initialise.truncated_normal(0.02 / math.sqrt(2 * (i + 1)), 1)
+            scaled.append((rf"blocks_{i}/(attn/proj|mlp/fc2)/kernel", draw))
     return (
         *scaled,
         (r"patch_embed/proj/kernel", patch),
         (r"patch_embed/proj/bias", patch_bias),
-        (r".*/kernel", linear),
+        (r".*/kernel", kernel),
         (r".*/gamma_\d", initialise.constant(layer_scale)),
         (r".*/log_temperature", initialise.constant(math.log(head_width**-0.5))),
         (r"relative_position_bias_table|.*/[qv]_bias", initialise.zeros),
@@ -157,7 +155,8 @@ class VisionTransformer(nn.Module):
 
     "pooled" [B, D]; "tokens", the patches after the last norm [B, N, D]; "layers", the patches
     after each block, before that norm [L, B, N, D]; "attention", weights of each block [L, B,
-    heads, T, T], the class token first."""
+    heads, T, T], the class token first.
+    """
 
     width: int
     depth: int
@@ -183,35 +182,32 @@ class VisionTransformer(nn.Module):
         returns: str = "pooled",
         pool: str | None = None,
     ) -> jax.Array:
-        x = _patches(_shifted(images) if self.branch["local"] else images, self.patch)
+        local, dtype = self.branch["local"], self.branch["dtype"]
+        x = _patches(_shifted(images) if local else images, self.patch)
         grid = round(x.shape[1] ** 0.5)
         x = x if keep is None else jnp.take_along_axis(x, keep[:, :, None], axis=1)
-        x = PatchEmbedding(
-            self.width, self.branch["local"], self.branch["dtype"], name="patch_embed"
-        )(x)
-        x = x.astype(images.dtype)
+        x = PatchEmbedding(self.width, local, dtype, name="patch_embed")(x).astype(images.dtype)
         if masked is not None:
             x = jnp.where(masked[1][:, :, None], masked[0].astype(x.dtype), x)
         x = self._with_positions(x, grid, keep)
         bias = self._relative_bias(grid, keep) if self.positions == "relative" else None
         if self.class_token and used is not None:
             used = jnp.pad(used, ((0, 0), (1, 0)), constant_values=True)
-        block = nn.remat(Block) if self.remat else Block
+        attention = returns == "attention"
+        block_type = nn.remat(Block) if self.remat else Block
         layers: list[Any] = []
         weights: list[Any] = []
         for i in range(self.depth):
             rate = self.drop_path * i / max(self.depth - 1, 1)
-            seen = returns == "attention"
-            made = block(
-                self.heads, train, drop_path=rate, weights=seen, **self.branch, name=f"blocks_{i}"
-            )
-            x = made(x, bias, used)
-            x, shares = x if seen else (x, None)
+            options = {"drop_path": rate, "weights": attention, "name": f"blocks_{i}"}
+            x = block_type(self.heads, train, **options, **self.branch)(x, bias, used)
+            if attention:
+                x, shares = x
+                weights.append(shares)
             layers.append(x)
-            weights.append(shares)
         norm = nn.LayerNorm(NORM_EPS, name="norm")
         first = int(self.class_token)
-        if returns == "attention":
+        if attention:
             return jnp.stack(weights)
         if returns == "layers":
             return jnp.stack(layers)[:, :, first:]
@@ -221,52 +217,40 @@ class VisionTransformer(nn.Module):
         _check_pool(pool, self.class_token, self.depth)
         return _pool(pool, layers, norm, first, used)
 
+    def _table(self, name: str, shape: tuple[int, ...]) -> jax.Array:
+        """A table of positions; the grid that it was made for need not be that of these images."""
+        if self.has_variable("params", name):
+            return self.get_variable("params", name)
+        return self.param(name, nn.initializers.zeros, shape)
+
     def _with_positions(self, x: jax.Array, grid: int, keep: jax.Array | None) -> jax.Array:
         """Positions added, and the class token in front."""
         first = None
-        start = nn.initializers.zeros
         if self.class_token:
-            first = self.param("cls_token", start, (1, 1, self.width)).astype(x.dtype)
+            zeros = nn.initializers.zeros
+            first = self.param("cls_token", zeros, (1, 1, self.width)).astype(x.dtype)
         if self.positions != "relative":
             if self.positions == "sincos":
                 table = jnp.asarray(positions.sincos(self.width, grid), jnp.float32).astype(x.dtype)
             else:
-                # The grid that the table was made for need not be that of these images.
-                known = self.has_variable("params", "pos_embed")
                 shape = (1, grid * grid + int(self.class_token), self.width)
-                table = (
-                    self.get_variable("params", "pos_embed")
-                    if known
-                    else self.param("pos_embed", start, shape)
-                )
-                table = table[0].astype(x.dtype)
+                table = self._table("pos_embed", shape)[0].astype(x.dtype)
                 if first is not None:
                     first, table = first + table[:1], table[1:]
                 table = positions.interpolate(table, grid)
             x = x + (table if keep is None else table[keep])
-        return (
-            x
-            if first is None
-            else jnp.concatenate([jnp.broadcast_to(first, (len(x), 1, self.width)), x], axis=1)
-        )
+        if first is None:
+            return x
+        return jnp.concatenate([jnp.broadcast_to(first, (len(x), 1, self.width)), x], axis=1)
 
     def _relative_bias(self, grid: int, keep: jax.Array | None) -> jax.Array:
-        """The table's entries for each two tokens [1 or B, heads, T, T]; one table serves all
-        blocks.
-        """
+        """The entries for each two tokens [1 or B, heads, T, T] of one table for all blocks."""
         index, length = positions.relative(grid, self.class_token)
-        name, start = "relative_position_bias_table", nn.initializers.zeros
-        known = self.has_variable("params", name)
-        table = (
-            self.get_variable("params", name)
-            if known
-            else self.param(name, start, (length, self.heads))
-        )
+        table = self._table("relative_position_bias_table", (length, self.heads))
         if len(table) != length:
             raise ValueError(
                 f"Relative positions belong to one size of images, not to {grid} x {grid} patches: "
-                "give all views "
-                "that size, or use --config.model.positions=learned."
+                "give all views that size, or use --config.model.positions=learned."
             )
         if keep is None:
             return jnp.moveaxis(table[index], -1, 0)[None]
@@ -285,15 +269,11 @@ class PatchEmbedding(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm")(x) if self.norm else x
-        return nn.Dense(
-            self.width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="proj"
-        )(x)
+        return linear(self.width, dtype=self.dtype, name="proj")(x)
 
 
 def _patches(images: jax.Array, patch: int) -> jax.Array:
-    """Pixels of each patch [B, N, patch * patch * C], row-major; raises ValueError unless patches
-    fill the image.
-    """
+    """Pixels of each patch [B, N, patch * patch * C], row-major; they must fill the image."""
     batch, size, _, channels = images.shape
     grid = patches_per_side(size, patch)
     cut = images.reshape(batch, grid, patch, grid, patch, channels)

@@ -1,125 +1,133 @@
-"""All that a study's tables and figures are made of: judged checkpoints and facts of runs, from run
-folders alone.
+"""All that a study's tables and figures are made of: results of checkpoints and facts of runs.
 
-`write_evidence` leaves it in `results/` without the weights, and `read_evidence` reads it from
-there."""
+`gather` reads run folders. `write_evidence` leaves in `results/` what it takes to make the tables
+again, without the weights, and `read_evidence` reads it from there.
+"""
 
+import itertools
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sslx.evaluation.records import Record, read_records, read_run, write_records
-from sslx.evaluation.run import read_lines
-from sslx.studies.plan import Plan, judged_by
+from sslx.evaluation.results import Record, read_records, read_run, write_records
+from sslx.files import read_lines, to_json, write_atomically
 from sslx.studies.runner import read_outcome
-from sslx.studies.study import Judgement, Run
+from sslx.studies.study import Evaluation, Plan, Run
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Facts(NamedTuple):
-    """What is known of a run beside its verdicts."""
+    """What is known of a run beside its results."""
 
     row: str
-    status: str = "missing"  # done, diverged, failed, missing
+    status: str = "missing"  # missing, trained, done, diverged or failed
     reason: str = ""
     dataset: str = ""
     images: int = 0  # that it trains on
     images_per_second: float = 0.0  # median over training
     memory_gib: float = 0.0  # the most that the process held on the host
     device_gib: float = 0.0  # and on the device, where that can be asked
-    seconds: Mapping[str, float] = {}  # wall time of training (its last start) and judging
+    seconds: Mapping[str, float] = {}  # wall time of training (its last start) and evaluation
     environment: str = ""  # devices and versions
     output: tuple[str, ...] = ()  # what a program of `theory/` printed
 
 
 class Evidence(NamedTuple):
-    """Records by the name of the judgement, and facts by the name of the run."""
+    """Records by the name of the evaluation, and facts by the name of the run."""
 
     records: Mapping[str, list[Record]]
     facts: Mapping[str, Facts]
 
-    def final(self, judgement: str) -> list[Record]:
-        """The records of finished runs' last checkpoints."""
-        return [record for record in self.records[judgement] if record.last]
+    def final(self, evaluation: Evaluation) -> list[Record]:
+        """Return the records of finished runs' last checkpoints."""
+        return [record for record in self.records[evaluation.name] if record.last]
 
 
 def gather(plan: Plan) -> Evidence:
-    """Read the folders of the study's runs; what is not there yet is missing, and said to be."""
-    records: dict[str, list[Record]] = {judgement.name: [] for judgement in plan.study.judgements}
-    facts = {}
+    """Read the folders of the study's runs; what is not there yet counts as missing."""
+    facts, records = {}, []
     for run in plan.study.runs:
         folder = plan.folder / run.name
-        config = plan.configs.get(run.name)
-        facts[run.name] = _facts(run, folder)._replace(dataset=config.data.name if config else "")
-        found = read_run(folder, run.row) if (folder / "data.json").exists() else []
-        for judgement in plan.study.judgements:
-            records[judgement.name] += _judged(found, judgement)
-    return Evidence(records, facts)
+        facts[run.name] = _facts(run, folder)
+        if run.name in plan.configs:
+            dataset = plan.configs[run.name].data.name
+            facts[run.name] = facts[run.name]._replace(dataset=dataset)
+        if (folder / "data.json").exists():
+            records += read_run(folder, run.row)
+    return Evidence(_by_evaluation(records, plan.study.evaluations), facts)
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> None:
-    """Write records.jsonl, a line for each verdict, and runs.json, with each run's config, data and
-    facts.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    unique = {
-        json.dumps([r.run, r.step, r.settings]): r
-        for found in evidence.records.values()
-        for r in found
-    }
-    about = {r.run: {"config": r.config, "data": r.data} for r in unique.values()}
-    write_records(
-        (r._replace(config={}, data={}) for r in unique.values()), folder / "records.jsonl"
-    )
-    runs = {name: facts._asdict() | about.get(name, {}) for name, facts in evidence.facts.items()}
-    temporary = folder / "runs.json.tmp"
-    temporary.write_text(json.dumps(runs, indent=1) + "\n")
-    temporary.replace(folder / "runs.json")
+    """Write records.jsonl, a line for each result, and runs.json with configs, data and facts."""
+    records = {}
+    about: dict[str, dict[str, Any]] = {name: {} for name in evidence.facts}
+    for record in itertools.chain(*evidence.records.values()):
+        records[record.run, record.step, record.settings] = record._replace(config={}, data={})
+        about[record.run] = {"config": record.config, "data": record.data}
+    write_records(records.values(), folder / "records.jsonl")
+    runs = {name: facts._asdict() | about[name] for name, facts in evidence.facts.items()}
+    write_atomically(folder / "runs.json", to_json(runs, indent=1) + "\n")
 
 
-def read_evidence(folder: Path, judgements: tuple[Judgement, ...]) -> Evidence:
-    """What `write_evidence` has written, for a study with these judgements."""
-    runs = json.loads((folder / "runs.json").read_text())
-    about = {
-        name: {"config": said.pop("config", {}), "data": said.pop("data", {})}
-        for name, said in runs.items()
-    }
-    facts = {name: Facts(**said | {"output": tuple(said["output"])}) for name, said in runs.items()}
-    found = [
+def read_evidence(folder: Path, evaluations: tuple[Evaluation, ...]) -> Evidence:
+    """Read what `write_evidence` has written, for a study with these evaluations."""
+    facts, about = {}, {}
+    for name, fields in json.loads((folder / "runs.json").read_text()).items():
+        about[name] = {"config": fields.pop("config", {}), "data": fields.pop("data", {})}
+        facts[name] = Facts(**fields | {"output": tuple(fields["output"])})
+    records = [
         record._replace(**about[record.run]) for record in read_records(folder / "records.jsonl")
     ]
-    return Evidence({judgement.name: _judged(found, judgement) for judgement in judgements}, facts)
+    return Evidence(_by_evaluation(records, evaluations), facts)
 
 
-def _judged(records: list[Record], judgement: Judgement) -> list[Record]:
-    wanted = judged_by(judgement)
-    return [record for record in records if wanted.items() <= record.settings.items()]
+def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return the items by their key, both in the order of first appearance."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def _by_evaluation(
+    records: list[Record], evaluations: tuple[Evaluation, ...]
+) -> dict[str, list[Record]]:
+    """Only equal settings count: the same features, n, q, seeds and data, field by field."""
+    return {
+        evaluation.name: [record for record in records if record.settings == evaluation.settings]
+        for evaluation in evaluations
+    }
 
 
 def _facts(run: Run, folder: Path) -> Facts:
-    outcome = read_outcome(folder)
-    output: tuple[str, ...] = ()
+    facts = Facts(run.row)
     if run.program != "train.py" and (folder / "output.txt").exists():
-        output = tuple((folder / "output.txt").read_text().splitlines())
-    facts = Facts(run.row, output=output)
-    if outcome:
-        facts = facts._replace(
-            status=outcome.status, reason=outcome.reason, memory_gib=round(outcome.memory_gib, 3)
-        )
-        seconds = {("judge" if part != "train" else part): 0.0 for part in outcome.seconds}
+        lines = (folder / "output.txt").read_text().splitlines()
+        facts = facts._replace(output=tuple(lines))
+    if outcome := read_outcome(folder):
+        seconds: dict[str, float] = {}
         for part, value in outcome.seconds.items():
-            seconds["train" if part == "train" else "judge"] += value
-        facts = facts._replace(seconds={part: round(value, 1) for part, value in seconds.items()})
+            kind = "train" if part == "train" else "evaluate"
+            seconds[kind] = seconds.get(kind, 0.0) + value
+        facts = facts._replace(
+            status=outcome.status,
+            reason=outcome.reason,
+            memory_gib=round(outcome.memory_gib, 3),
+            seconds={kind: round(value, 1) for kind, value in seconds.items()},
+        )
     if not (folder / "data.json").exists():
         return facts
-    data = json.loads((folder / "data.json").read_text())["train"]
+    data = json.loads((folder / "data.json").read_text())
     logged = read_lines(folder / "metrics.jsonl")
     speeds = [line["images_per_second"] for line in logged if line.get("images_per_second")]
     devices = [line["device_gib"] for line in logged if line.get("device_gib")]
     return facts._replace(
-        images=data["count"],
-        images_per_second=round(statistics.median(speeds), 1) if speeds else 0.0,
+        images=data["train"]["count"],
+        images_per_second=round(statistics.median(speeds or [0.0]), 1),
         device_gib=round(max(devices, default=0.0), 3),
         environment=_environment(read_lines(folder / "environment.jsonl")),
     )
@@ -130,7 +138,5 @@ def _environment(starts: list[dict[str, Any]]) -> str:
         return ""
     last = starts[-1]
     kinds = sorted({device.partition(" ")[2] for device in last["devices"]})
-    return (
-        f"{len(last['devices'])} x {', '.join(kinds)}, jax {last['packages']['jax']}, Python "
-        f"{last['python']}"
-    )
+    versions = f"jax {last['packages']['jax']}, Python {last['python']}"
+    return f"{len(last['devices'])} x {', '.join(kinds)}, {versions}"

@@ -1,95 +1,125 @@
 """A study's folder in `results/`: tables, figures, records, and what made them; no weights."""
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sslx.evaluation.tables import markdown, write_tables
-from sslx.studies.choice_tables import regrets
-from sslx.studies.contents import make_tables
+from sslx.evaluation.results import Record
+from sslx.evaluation.selection import candidates, choices_by_seed, swept
+from sslx.evaluation.tables import Table, markdown
+from sslx.files import write_atomically
 from sslx.studies.evidence import Evidence, write_evidence
-from sslx.studies.plan import Plan
+from sslx.studies.study import Plan, Study
+from sslx.studies.table_files import write_tables
+from sslx.studies.tables import make_tables
 
-LAYERS = ("representation", "embedding")
-SHOWN = [f"{name}/{layer}" for layer in LAYERS for name in ("lidar", "debiased_lidar", "rankme")]
+SHOWN = tuple(
+    f"{metric}/{layer}"
+    for layer in ("representation", "embedding")
+    for metric in ("lidar", "debiased_lidar", "rankme")
+)
 OVER_TRAINING = ("lidar/representation", "rankme/representation")
+# In the figure of regrets, which has room for no more.
+REGRETS = ("lidar", "debiased_lidar", "rankme", "alpha_req")
 
 
 def write_results(plan: Plan, evidence: Evidence, folder: Path, note: str = "") -> list[Path]:
-    """Write tables, figures and records, and a README.md with all of them and the note; return the
-    paths.
-    """
+    """Write tables, figures, records and a README.md with all of them; return the paths."""
     tables = make_tables(plan.study, evidence)
     paths = write_tables(tables, folder)
-    pictures = []
-    if any(evidence.records.values()):
-        from sslx.studies.figures import save  # matplotlib is slow to import
-
-        for name, figure in draw(plan, evidence):
-            pictures += save(figure, folder, name)
+    notes = [note] if note else []
+    if importlib.util.find_spec("matplotlib") is None:
+        notes.append("Figures are left out: they need matplotlib (pip install matplotlib).")
+    elif any(evidence.records.values()):
+        paths += draw(plan.study, evidence, folder)
     write_evidence(evidence, folder)
-    text = "\n".join(
-        [
-            _heading(plan, evidence),
-            *[f"{note}\n"] * bool(note),
-            *map(markdown, tables),
-            *_images(pictures),
-        ]
-    )
-    (folder / "README.md").write_text(text)
-    return [*paths, *pictures, folder / "records.jsonl", folder / "runs.json", folder / "README.md"]
+    pictures = [path for path in paths if path.suffix == ".png"]
+    write_atomically(folder / "README.md", readme(plan, evidence, tables, notes, pictures))
+    return [*paths, folder / "records.jsonl", folder / "runs.json", folder / "README.md"]
 
 
-def draw(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, Any]]:
-    """The figures that the study names, from the verdicts of its first judgement."""
-    from sslx.studies import figures
+def readme(
+    plan: Plan, evidence: Evidence, tables: list[Table], notes: list[str], pictures: list[Path]
+) -> str:
+    """Return the text of README.md: the command, its cost and machine, notes, tables, pictures."""
+    scale = "" if plan.scale == "desk" else f":{plan.scale}"
+    facts = evidence.facts.values()
+    states = [fact.status for fact in facts]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    hours = sum(sum(fact.seconds.values()) for fact in facts) / 3600
+    machines = "; ".join(sorted({fact.environment for fact in facts if fact.environment}))
+    command = f"`python reproduce.py --study={plan.path}{scale}`"
+    parts = [
+        f"# {plan.name}\n",
+        f"{command}: {len(states)} runs, {counts}. {hours:.1f} hours of single runs, "
+        f"evaluation included. Machine: {machines or 'none'}.\n",
+        *(f"{note}\n" for note in notes),
+        *map(markdown, tables),
+        *(f"![{path.stem.replace('_', ' ')}]({path.name})\n" for path in pictures),
+    ]
+    return "\n".join(parts)
 
-    study, records = plan.study, evidence.records[plan.study.judgements[0].name]
-    shown = [name for name in SHOWN if any(name in record.values for record in records)]
+
+def draw(study: Study, evidence: Evidence, folder: Path) -> list[Path]:
+    """Draw the figures that the study names, of its first evaluation, and return their paths."""
+    from sslx.studies import figures  # matplotlib is optional, and slow to import
+
+    paths = []
     for name in study.figures:
-        if name == "regret":
-            yield name, figures.regret(regrets(study, evidence))
-        elif name == "spectra":
-            yield name, figures.spectra(records, study.target)
-        elif name == "accuracy_over_epochs":
-            yield name, figures.accuracy_over_epochs(records, study.target, _epochs(evidence))
-        elif name == "over_training":
-            yield name, figures.over_training(records, OVER_TRAINING, study.target)
-        else:
-            yield name, figures.metric_against_probe(records, shown, study.target)
+        paths += figures.save(FIGURES[name](figures, study, evidence), folder, name)
+    return paths
 
 
-def _epochs(evidence: Evidence) -> Any:
-    """Epochs that a record's run has trained for."""
+def regrets(study: Study, evidence: Evidence) -> dict[str, dict[str, list[float]]]:
+    """Return the regrets in % of the first method, by metric and swept field: one a seed."""
+    final = evidence.final(study.evaluations[0])
+    first = [record for record in final if record.row == final[0].row]
+    axes = swept(first)
+    return {
+        column: {
+            axis: [100 * choice.regret for choice in choices_by_seed(part, column, study.target)]
+            for axis, part in axes.items()
+        }
+        for column in candidates(first)
+        if column.partition("/")[0] in REGRETS
+    }
 
-    def epochs(record: Any) -> float:
+
+def _metric_against_probe(figures: Any, study: Study, evidence: Evidence) -> Any:
+    records = _main(study, evidence)
+    shown = [column for column in SHOWN if any(column in record.values for record in records)]
+    return figures.metric_against_probe(records, shown, study.target)
+
+
+def _over_training(figures: Any, study: Study, evidence: Evidence) -> Any:
+    return figures.over_training(_main(study, evidence), OVER_TRAINING, study.target)
+
+
+def _spectra(figures: Any, study: Study, evidence: Evidence) -> Any:
+    return figures.spectra(_main(study, evidence), study.target)
+
+
+def _regret(figures: Any, study: Study, evidence: Evidence) -> Any:
+    return figures.regret(regrets(study, evidence))
+
+
+def _accuracy_over_epochs(figures: Any, study: Study, evidence: Evidence) -> Any:
+    def epochs(record: Record) -> float:
         return record.step / (evidence.facts[record.run].images // record.config["batch_size"])
 
-    return epochs
+    return figures.accuracy_over_epochs(_main(study, evidence), study.target, epochs)
 
 
-def _heading(plan: Plan, evidence: Evidence) -> str:
-    path, _, scale = plan.given.partition(":")
-    states = [facts.status for facts in evidence.facts.values()]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    machines = sorted({facts.environment for facts in evidence.facts.values() if facts.environment})
-    seconds = sum(sum(facts.seconds.values()) for facts in evidence.facts.values())
-    return "\n".join(
-        [
-            f"# {plan.name}",
-            "",
-            f"`python reproduce.py --study={path}{':' + scale if scale else ''}`: {len(states)} "
-            f"runs, {counts}. "
-            f"{seconds / 3600:.1f} hours of single runs, judging included. Machine: "
-            f"{'; '.join(machines) or 'none'}.",
-            "",
-        ]
-    )
+def _main(study: Study, evidence: Evidence) -> list[Record]:
+    return evidence.records[study.evaluations[0].name]
 
 
-def _images(paths: list[Path]) -> list[str]:
-    return [
-        f"![{path.stem.replace('_', ' ')}]({path.name})\n"
-        for path in paths
-        if path.suffix == ".png"
-    ]
+# Each takes the module figures.py, which only `draw` imports.
+FIGURES: dict[str, Callable[[Any, Study, Evidence], Any]] = {
+    "metric_against_probe": _metric_against_probe,
+    "over_training": _over_training,
+    "spectra": _spectra,
+    "regret": _regret,
+    "accuracy_over_epochs": _accuracy_over_epochs,
+}

@@ -1,8 +1,9 @@
-"""Checkpoints: asynchronous Orbax saves with our own checksums, and a restore that survives damage.
+"""Checkpoints: asynchronous Orbax saves with our own checksums, and a restore that finds damage.
 
-A checkpoint holds two items, `model` and `training` (optimizer and head), so that evaluation reads
-the first alone. Orbax notices neither flipped bytes nor an empty step folder; therefore every
-leaf's CRC-32 is saved beside it."""
+A checkpoint has two items, `model` and `training` (optimizer and head), so that evaluation reads
+the first alone. Orbax notices neither flipped bytes nor an empty step folder; therefore the CRC-32
+of every leaf is saved beside it.
+"""
 
 import contextlib
 import math
@@ -15,6 +16,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1
 
+from sslx.hints import check_choice
 from sslx.method import Store
 from sslx.training.optim import path_name
 from sslx.training.state import State, items_of, state_of
@@ -28,21 +30,12 @@ class Checkpoints:
     def __init__(
         self, folder: Path, *, keep: str = "all", best: str = "", store: Store | None = None
     ) -> None:
-        """Open `folder`; with keep "latest+best", only the newest stays, and that with the highest
-        monitored `best`.
+        """Open `folder`; what a `store` has beside the state is saved and restored with it.
 
-        What a `store` holds beside the state is saved and restored with it.
+        With keep "latest+best" only the newest stays, and that with the highest monitored `best`.
         """
-        if keep not in KEEP:
-            raise ValueError(f"config.checkpoint.keep is {keep!r}; it takes {' or '.join(KEEP)}.")
-        policies = v1.training.preservation_policies
-        policy = None
-        if keep == "latest+best":
-            highest = policies.BestN(
-                get_metric_fn=lambda m: m[best], n=1, keep_checkpoints_without_metrics=False
-            )
-            policy = policies.AnyPreservationPolicy([policies.LatestN(1), highest])
-        self._best, self._keep_best = best, policy is not None
+        check_choice("config.checkpoint.keep", keep, KEEP)
+        self._best, self._keep_best = best, keep == "latest+best"
         self._saving: tuple[int, Any] | None = None
         self._folder, self._store = folder, store
         context = v1.Context()
@@ -51,24 +44,24 @@ class Checkpoints:
         self._orbax = v1.training.Checkpointer(
             folder.resolve(),
             context=context,
-            preservation_policy=policy,
+            preservation_policy=self._policy(),
             cleanup_tmp_directories=True,
         )
 
     def steps(self) -> list[int]:
-        """Saved steps, oldest first; a step may still turn out to be damaged."""
+        """Return the saved steps, oldest first; a step may still turn out to be damaged."""
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
     def save(self, step: int, state: State, monitored: dict[str, float]) -> None:
         """Start to save; the state may be donated as soon as this returns.
 
-        Raises ValueError if the save before failed, or if the value that marks the best is not
-        monitored."""
+        Raises ValueError if the save before failed, or if the value that marks the best is missing.
+        """
         self.wait()
         if step in self.steps():
             return
         items = items_of(state)
-        metrics = self._best_of(monitored)
+        metrics = self._metrics(monitored)
         sums = {name: checksums(item) for name, item in items.items()}
         try:
             stored = self._store.save(step, max(self.steps(), default=None)) if self._store else {}
@@ -80,7 +73,7 @@ class Checkpoints:
         self._saving = (step, answer)
 
     def wait(self) -> None:
-        """Until the save under way is on disk; raises ValueError when it failed."""
+        """Wait until the save under way is on disk; raises ValueError when it failed."""
         if self._saving is None:
             return
         (step, answer), self._saving = self._saving, None
@@ -90,9 +83,7 @@ class Checkpoints:
             raise self._failure(step, error) from error
 
     def resume(self, fresh: Callable[[], State]) -> State:
-        """The newest undamaged state, or where nothing was saved yet a fresh one; never both in
-        memory at once.
-        """
+        """Return the newest undamaged state, or a fresh one; never both in memory at once."""
         state = fresh()
         if not self.steps():
             return state
@@ -105,12 +96,12 @@ class Checkpoints:
         return restored
 
     def restore_latest(self, like: State) -> State | None:
-        """The newest undamaged state, placed as the arrays of `like`; None when nothing was saved
-        yet.
+        """Return the newest undamaged state, placed as the arrays of `like`; None without any.
 
-        Damaged steps above it are named, and their folders renamed so that training can write those
-        steps again. Raises ValueError when there are checkpoints and none can be read: then more
-        than a file is wrong."""
+        Damaged steps above it are named, and their folders renamed so that training can write
+        those steps again. Raises ValueError when there are checkpoints and none can be read: then
+        more than a file is wrong.
+        """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
@@ -118,27 +109,24 @@ class Checkpoints:
                     name: self._load(step, name, item) for name, item in items_of(like).items()
                 }
                 if self._store:
-                    self._store.load(
-                        step, (self._orbax.metadata(step).custom_metadata or {}).get("store", {})
-                    )
+                    self._store.load(step, self._metadata(step).get("store", {}))
             except Exception as error:  # a damaged step can fail in any layer of the reader
                 damaged[step] = _first_line(error)
                 continue
             self._set_aside(damaged)
-            stepped = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
-            return state_of(stepped, items)
+            count = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
+            return state_of(count, items)
         if damaged:
             step, reason = next(iter(damaged.items()))
             raise ValueError(
                 f"None of the {len(damaged)} checkpoints in {self._folder} can be read; of step "
-                f"{step}: {reason}. If "
-                "the code or a package has changed since, go back to environment.jsonl, or use "
-                "another --run."
+                f"{step}: {reason}. If the code or a package has changed since, go back to "
+                "environment.jsonl, or use another --run."
             )
         return None
 
     def restore_model(self, step: int, like: Any) -> Any:
-        """Params and extra of `step`, placed as `like`; raises ValueError when it is damaged."""
+        """Return params and extra of `step`, placed as `like`; ValueError when it is damaged."""
         self.wait()
         try:
             return self._load(step, "model", like)
@@ -148,9 +136,7 @@ class Checkpoints:
             ) from error
 
     def close(self) -> None:
-        """Wait for the save under way, free the writer and the store; raises ValueError when that
-        save failed.
-        """
+        """Wait for the save under way and free everything; ValueError when that save failed."""
         try:
             self.wait()
         finally:
@@ -160,51 +146,55 @@ class Checkpoints:
             if self._store:
                 self._store.close()
 
+    def _policy(self) -> Any:
+        if not self._keep_best:
+            return None
+        policies = v1.training.preservation_policies
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics[self._best],
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        return policies.AnyPreservationPolicy([policies.LatestN(1), best])
+
+    def _metadata(self, step: int) -> dict[str, Any]:
+        return self._orbax.metadata(step).custom_metadata or {}
+
     def _load(self, step: int, item: str, like: Any) -> Any:
         loaded = self._orbax.load_checkpointables(step, {item: like})[item]
-        metadata = self._orbax.metadata(step).custom_metadata or {}
-        expected = metadata.get("crc32", {}).get(item)
+        expected = self._metadata(step).get("crc32", {}).get(item, {})
         for name, value in checksums(loaded).items():
-            if expected is None or expected.get(name) != value:
+            if expected.get(name) != value:
                 raise ValueError(f"the checksum of {item}/{name} is wrong or missing")
         return loaded
 
     def _set_aside(self, damaged: dict[int, str]) -> None:
         for step, reason in damaged.items():
-            print(
-                f"warning: checkpoint {step} is damaged and set aside as damaged-{step}: {reason}"
-            )
+            print(f"warning: checkpoint {step} is damaged, renamed to damaged-{step}: {reason}")
             (self._folder / str(step)).rename(self._folder / f"damaged-{step}")
         if damaged:
             self._orbax.reload()
 
-    def _best_of(self, monitored: dict[str, float]) -> dict[str, float] | None:
+    def _metrics(self, monitored: dict[str, float]) -> dict[str, float] | None:
         if self._keep_best and monitored and self._best not in monitored:
-            raise ValueError(
-                f"config.checkpoint.best is {self._best!r}; monitored are: {', '.join(monitored)}."
-            )
+            names = ", ".join(monitored)
+            raise ValueError(f"config.checkpoint.best is {self._best!r}; monitored are: {names}.")
         value = float(monitored.get(self._best, math.nan))
         return {self._best: value} if math.isfinite(value) else None
 
     def _failure(self, step: int, error: Exception) -> ValueError:
         good = [saved for saved in self.steps() if saved != step]
-        last = (
-            f"The last good checkpoint is step {good[-1]}; "
-            if good
-            else "There is no earlier checkpoint; "
-        )
+        last = f"The last good checkpoint is step {good[-1]}" if good else "There is no earlier one"
         return ValueError(
-            f"Step {step} could not be saved in {self._folder}: {_first_line(error)}. {last}"
-            "make room or repair the disk, then run the same command again to go on."
+            f"Step {step} could not be saved in {self._folder}: {_first_line(error)}. {last}; make "
+            "room or repair the disk, then run the same command again to go on."
         )
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """CRC-32 of every leaf's bytes, by path."""
-    return {
-        path_name(path): zlib.crc32(_bytes(leaf))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    """Return the CRC-32 of every leaf's bytes, by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {path_name(path): zlib.crc32(_bytes(leaf)) for path, leaf in leaves}
 
 
 def _bytes(leaf: jax.Array) -> Any:

@@ -1,8 +1,8 @@
-"""Batches for the training step: from device memory where the data set fits, else made on the host
-in advance.
+"""Batches for the training step: from device memory where the data set fits, else from the host.
 
-There, images are taken from a mapped file, or decoded where they are not kept decoded; each process
-makes its own rows."""
+There, images are taken from a mapped file, or decoded where they are not kept decoded, in advance;
+each process makes its own rows.
+"""
 
 import time
 from collections.abc import Callable
@@ -22,9 +22,7 @@ AHEAD = 2  # batches in preparation while a step runs
 
 
 class Input:
-    """Serves step `k` the images of `order(seed, k)`; it has no state but what it prepares in
-    advance.
-    """
+    """Serves step `k` the images of `order(seed, k)`; its only state is what it has prepared."""
 
     def __init__(
         self,
@@ -36,28 +34,26 @@ class Input:
         resident_bytes: float,
         workers: int = 0,
     ) -> None:
-        """`images` is uint8 [N, H, W, C], possibly mapped from a file, or `Streamed`, which
-        `workers` may decode.
-        """
-        self.resident = not isinstance(images, Streamed) and images.nbytes <= resident_bytes
+        """Take `images` uint8 [N, H, W, C], or `Streamed`, which `workers` processes may decode."""
+        streamed = isinstance(images, Streamed)
+        self.resident = not streamed and images.nbytes <= resident_bytes
         self._images: Any = replicate(np.asarray(images), mesh) if self.resident else images
         self._order: Callable[[int], np.ndarray] = partial(
             order, seed, num_images=len(images), batch_size=batch_size
         )
         self._mesh = mesh
-        self._workers = workers if isinstance(images, Streamed) else 0
+        self._workers = workers if streamed else 0
         self._stream: Any = None
         self._next = -1  # the step that the stream comes to next
         self._pool = ThreadPoolExecutor(1)
         self._ahead: dict[int, Future[tuple[jax.Array, jax.Array]]] = {}
 
     def batch(self, step: int) -> tuple[jax.Array, jax.Array, float]:
-        """Images and index of step `step` as `make_step` takes them, and the seconds waited for
-        them.
-        """
+        """Return images and index as the step takes them, and the seconds waited for them."""
         started = time.perf_counter()
         if self.resident:
-            return self._images, self._split(self._order(step)), time.perf_counter() - started
+            index = self._split(self._order(step))
+            return self._images, index, time.perf_counter() - started
         for coming in range(step, step + 1 + AHEAD):
             if coming not in self._ahead:
                 self._ahead[coming] = self._pool.submit(self._gather, coming)
@@ -65,31 +61,30 @@ class Input:
         return images, index, time.perf_counter() - started
 
     def close(self) -> None:
-        """Drop what was prepared in advance."""
+        """Drop what was prepared in advance, and end the worker processes."""
         self._pool.shutdown(cancel_futures=True)
         if self._stream is not None:
-            self._stream.close()  # ends the worker processes
+            self._stream.close()
 
     def _gather(self, step: int) -> tuple[jax.Array, jax.Array]:
         index = self._order(step)
         own = own_rows(len(index), self._mesh)
-        images = self._made(step, own) if self._workers else np.asarray(self._images[index[own]])
+        images = self._decode(step, own) if self._workers else self._images[index[own]]
+        images = np.asarray(images)
 
         def part(rows: slice) -> np.ndarray:
             return images[(rows.start or 0) - own.start : (rows.stop or len(index)) - own.start]
 
-        return split_batch((len(index), *images.shape[1:]), part, self._mesh), self._split(index)
+        batch = split_batch((len(index), *images.shape[1:]), part, self._mesh)
+        return batch, self._split(index)
 
-    def _made(self, step: int, own: slice) -> np.ndarray:
-        """Rows `own` of the batch of step `step`, by worker processes, which go on with the steps
-        that follow.
-        """
+    def _decode(self, step: int, own: slice) -> np.ndarray:
+        """Rows `own` of a batch, by worker processes, which go on with the steps that follow."""
         if self._stream is None or step != self._next:
             if self._stream is not None:
                 self._stream.close()
-            self._stream = in_processes(
-                Batches(self._images, self._order, own), step, self._workers
-            )
+            batches = Batches(self._images, self._order, own)
+            self._stream = in_processes(batches, step, self._workers)
         self._next = step + 1
         return next(self._stream)
 

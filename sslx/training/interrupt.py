@@ -3,15 +3,12 @@
 import signal
 from typing import Any
 
-# Exit codes of a run that has stopped before its end, as a signal asked or because its loss is not
-# finite.
+# Exit codes of a run that stopped early: a signal asked for it, or its loss became non-finite.
 INTERRUPTED, DIVERGED = 130, 3
 
 
 class Interrupt:
-    """Within `with Interrupt() as interrupt`, `interrupt.asked` is the name of the signal that
-    came, else "".
-    """
+    """As a context, `asked` is the name of the signal that came, else ""."""
 
     def __init__(self) -> None:
         self.asked = ""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.training.lars import larc, lars
+from sslx.hints import check_choice
 from sslx.training.schedules import Durations, learning_rate, peak_rate, weight_decay
 
 OPTIMIZERS = ("adamw", "sgd", "lars", "lars_simclr", "larc")
@@ -15,12 +15,12 @@ REST = "rest"  # the parameters of no group
 
 
 class Group(NamedTuple):
-    """Parameters with a learning rate of their own; the fields are those of `configs.base.group`."""
+    """Parameters with a learning rate of their own, for `config.optimizer.groups`."""
 
-    paths: str
-    rate: float = 1.0
-    constant: bool = False
-    frozen: str = "0 steps"
+    paths: str  # regular expression; a parameter whose path (encoder/conv1/kernel) has a match
+    rate: float = 1.0  # factor of the learning rate
+    constant: bool = False  # the rate stays at its peak: no warm-up, no schedule
+    frozen: str = "0 steps"  # until then nothing moves: no update, no decay, no moments
 
 
 def make_optimizer(
@@ -30,24 +30,21 @@ def make_optimizer(
     rate: optax.Schedule | None = None,
     decay: optax.Schedule | float | None = None,
 ) -> optax.GradientTransformation:
-    """An optax transformation for `config.optimizer`; weight decay follows `decays`, groups follow
-    `parameter_groups`.
+    """Make the optax transformation of `config.optimizer`.
 
-    adamw is torch's; sgd adds the decay to the gradient (coupled), as torch's; lars is VICReg's,
-    Barlow Twins' and BYOL's; lars_simclr keeps the learning rate inside the momentum; larc is
-    apex's. `rate` and `decay` by step stand in for the config's own. Raises ValueError for an
-    unknown name and for a group that is none; `init` raises it for a group without parameters.
+    Weight decay follows `decays`, groups follow `parameter_groups`. adamw is torch's; sgd adds the
+    decay to the gradient (coupled), as torch's; lars is VICReg's, Barlow Twins' and BYOL's;
+    lars_simclr keeps the learning rate inside the momentum; larc is apex's. `rate` and `decay` by
+    step stand in for the config's own. Raises ValueError for an unknown name and a wrong group;
+    `init` raises it for a group without parameters.
     """
-    if config.name not in OPTIMIZERS:
-        raise ValueError(
-            f"config.optimizer.name is {config.name!r}; it takes {', '.join(OPTIMIZERS)}."
-        )
+    check_choice("config.optimizer.name", config.name, OPTIMIZERS)
     groups = parameter_groups(config)
     peak = peak_rate(config, durations.batch_size)
     rate = rate or learning_rate(config, durations)
     decay = weight_decay(config, durations) if decay is None else decay
 
-    def own(group: Group) -> optax.GradientTransformation:
+    def group_update(group: Group) -> optax.GradientTransformation:
         first = durations.steps(group.frozen)
         base = optax.constant_schedule(peak) if group.constant else rate
         # The counts of what is frozen stand still, but the schedules are the run's.
@@ -56,19 +53,21 @@ def make_optimizer(
         return optax.conditionally_mask(update, lambda step: step >= first) if first else update
 
     if groups:
-        update = optax.partition(
-            {name: own(group) for name, group in (groups | {REST: Group("")}).items()},
-            lambda params: labels(params, groups),
-        )
+        updates = {name: group_update(group) for name, group in groups.items()}
+        updates[REST] = group_update(Group(""))
+        update = optax.partition(updates, lambda params: labels(params, groups))
     else:
         update = _update(config, rate, decay)
-    clip = [clip_by_tensor_norm(config.clip_tensor_norm)] if config.clip_tensor_norm else []
-    clip += [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return optax.chain(*clip, update)
+    clips = []
+    if config.clip_tensor_norm:
+        clips.append(clip_by_tensor_norm(config.clip_tensor_norm))
+    if config.clip_norm:
+        clips.append(optax.clip_by_global_norm(config.clip_norm))
+    return optax.chain(*clips, update)
 
 
 def clip_by_tensor_norm(limit: float) -> optax.GradientTransformation:
-    """Each tensor's gradient shortened by limit / (norm + 1e-6) if that is below 1, as in DINO."""
+    """Shorten each tensor's gradient by limit / (norm + 1e-6) if that is below 1, as in DINO."""
 
     def clip(gradient: jax.Array) -> jax.Array:
         return gradient * jnp.minimum(limit / (optax.tree.norm(gradient) + 1e-6), 1)
@@ -77,16 +76,13 @@ def clip_by_tensor_norm(limit: float) -> optax.GradientTransformation:
 
 
 def parameter_groups(config: Any) -> dict[str, Group]:
-    """The groups of `config.optimizer` by name; raises ValueError for a field or an expression that
-    is none.
-    """
+    """Return the groups of `config.optimizer` by name; raises ValueError for a wrong field."""
     groups = {}
     for name, fields in config.groups.items():
         where = f"config.optimizer.groups.{name}"
         if unknown := [field for field in fields if field not in Group._fields]:
-            raise ValueError(
-                f"{where} has no field {unknown[0]!r}. It takes: {', '.join(Group._fields)}."
-            )
+            allowed = ", ".join(Group._fields)
+            raise ValueError(f"{where} has no field {unknown[0]!r}. It takes: {allowed}.")
         if name == REST:
             raise ValueError(
                 f"{where} must be called something else: {REST!r} is what no group matches."
@@ -105,75 +101,72 @@ def parameter_groups(config: Any) -> dict[str, Group]:
 
 
 def labels(params: Any, groups: dict[str, Group]) -> Any:
-    """Each parameter's group, the first that matches, or `REST`; raises ValueError for a group
-    without any.
-    """
-    found = jax.tree_util.tree_map_with_path(
+    """Return each parameter's group, or `REST`; raises ValueError for a group without any."""
+    names = jax.tree_util.tree_map_with_path(
         lambda path, _: group_of(path_name(path), groups), params
     )
-    for name in groups.keys() - set(jax.tree.leaves(found)):
+    for name in groups.keys() - set(jax.tree.leaves(names)):
         raise ValueError(
             f"config.optimizer.groups.{name}.paths is {groups[name].paths!r}, which matches no "
-            "parameter "
-            "that an earlier group has left."
+            "parameter that an earlier group has left."
         )
-    return found
+    return names
 
 
 def group_of(path: str, groups: dict[str, Group]) -> str:
-    """The first group that the path matches, or `REST`."""
+    """Return the first group that the path matches, or `REST`."""
     return next((name for name, group in groups.items() if re.search(group.paths, path)), REST)
 
 
 def decays(params: Any, config: Any) -> Any:
-    """Which parameters decay: those with `decay_min_ndim` axes or more whose path does not match
-    `no_decay`.
-    """
+    """Return which parameters decay: of `decay_min_ndim` axes or more, and not in `no_decay`."""
     excluded = _pattern("no_decay", config.no_decay)
 
     def decide(path: Any, leaf: Any) -> bool:
-        return leaf.ndim >= config.decay_min_ndim and not (
-            excluded and excluded.search(path_name(path))
-        )
+        matches = excluded and excluded.search(path_name(path))
+        return leaf.ndim >= config.decay_min_ndim and not matches
 
     return jax.tree_util.tree_map_with_path(decide, params)
 
 
 def describe_decay(params: Any, config: Any) -> list[str]:
-    """Lines for the start of a run: how many parameters decay, the paths of those that do not, and
-    the groups.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    flags = jax.tree.leaves(decays(params, config))
-    kept = [path_name(path) for (path, _), flag in zip(leaves, flags, strict=True) if not flag]
-    size = sum(leaf.size for _, leaf in leaves)
-    held = sum(leaf.size for (_, leaf), flag in zip(leaves, flags, strict=True) if not flag)
-    decay = f"{config.weight_decay:g}" + (
-        f" to {config.weight_decay_end:g}" if config.weight_decay_end >= 0 else ""
-    )
+    """Return lines for the start of a run: what decays, what does not, and the groups."""
+    decayed = jax.tree.leaves(decays(params, config))
+    sizes: dict[str, int] = {}
+    kept: list[str] = []  # without decay
+    for (path, leaf), decay in zip(
+        jax.tree_util.tree_leaves_with_path(params), decayed, strict=True
+    ):
+        name = path_name(path)
+        sizes[name] = leaf.size
+        if not decay:
+            kept.append(name)
+    total, undecayed = sum(sizes.values()), sum(sizes[name] for name in kept)
+    decay_text = f"{config.weight_decay:g}"
+    if config.weight_decay_end >= 0:
+        decay_text += f" to {config.weight_decay_end:g}"
     lines = [
-        f"parameters: {size:,} in {len(leaves)} tensors; weight decay {decay} on {size - held:,}"
+        f"parameters: {total:,} in {len(sizes)} tensors; weight decay {decay_text} on "
+        f"{total - undecayed:,}"
     ]
     if kept:
-        lines.append(
-            "  no decay: "
-            f"{', '.join(kept[:4])}{f' and {len(kept) - 4} more' if len(kept) > 4 else ''}"
-        )
+        more = f" and {len(kept) - 4} more" if len(kept) > 4 else ""
+        lines.append(f"  no decay: {', '.join(kept[:4])}{more}")
     groups = parameter_groups(config)
     for name, group in groups.items():
-        own = [leaf.size for path, leaf in leaves if group_of(path_name(path), groups) == name]
-        facts = [
-            f"{sum(own):,} parameters in {len(own)} tensors",
-            f"learning rate x {group.rate:g}",
-        ]
-        facts += ["constant"] if group.constant else []
-        facts += [f"frozen for {group.frozen}"] if not group.frozen.startswith("0 ") else []
+        own = [size for path, size in sizes.items() if group_of(path, groups) == name]
+        facts = [f"{sum(own):,} parameters in {len(own)} tensors"]
+        facts.append(f"learning rate x {group.rate:g}")
+        if group.constant:
+            facts.append("constant")
+        if not group.frozen.startswith("0 "):
+            facts.append(f"frozen for {group.frozen}")
         lines.append(f"  group {name}: {', '.join(facts)}")
     return lines
 
 
 def path_name(path: Any) -> str:
-    """A parameter's path as text, such as encoder/layer1_0/conv1/kernel."""
+    """Return a parameter's path as text, such as encoder/layer1_0/conv1/kernel."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -184,15 +177,59 @@ def _update(
         return decays(params, config)
 
     momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+    decayed = optax.add_decayed_weights(decay, mask)
     if config.name == "adamw":
-        return optax.adamw(rate, config.b1, config.b2, config.eps, weight_decay=decay, mask=mask)
+        betas = (config.b1, config.b2)
+        return optax.adamw(rate, *betas, config.eps, weight_decay=decay, mask=mask)
     if config.name == "sgd":
-        return optax.chain(optax.add_decayed_weights(decay, mask), optax.sgd(rate, **momentum))
+        return optax.chain(decayed, optax.sgd(rate, **momentum))
+    if config.name == "lars_simclr":
+        return optax.lars(rate, decay, mask, config.trust, trust_ratio_mask=mask, **momentum)
+    # The other forms of LARS have the rate outside the momentum. A tensor's step is as long as its
+    # trust ratio, trust * |p| / |g|; tensors without decay are not adapted either.
+    trace = optax.trace(config.momentum, config.nesterov)
+    descent = (trace, optax.scale_by_learning_rate(rate))
     if config.name == "lars":
-        return lars(rate, decay, mask, trust=config.trust, **momentum)
-    if config.name == "larc":
-        return larc(rate, decay, mask, trust=config.trust, clip=config.trust_clip, **momentum)
-    return optax.lars(rate, decay, mask, config.trust, trust_ratio_mask=mask, **momentum)
+        ratio = optax.scale_by_trust_ratio(trust_coefficient=config.trust)
+        return optax.chain(decayed, optax.masked(ratio, mask), *descent)
+    ratio = scale_by_larc(rate, decay, config.trust, clip=config.trust_clip)
+    return optax.chain(optax.masked(ratio, mask), *descent)
+
+
+class LarcState(NamedTuple):
+    """The state of `scale_by_larc`."""
+
+    step: jax.Array  # updates done, int32
+
+
+def scale_by_larc(
+    rate: optax.Schedule, decay: optax.Schedule | float, trust: float, *, clip: bool
+) -> optax.GradientTransformation:
+    """Scale gradient plus decay by trust * |p| / (|g| + decay * |p| + 1e-8): apex's LARC (SwAV's).
+
+    solo-learn and lightly call it LARS. With `clip` no tensor's rate exceeds `rate`: the ratio is
+    min(ratio / rate, 1), as in solo-learn's CIFAR recipes.
+    """
+
+    def init(params: Any) -> LarcState:
+        return LarcState(jnp.zeros([], jnp.int32))
+
+    def update(updates: Any, state: LarcState, params: Any = None) -> tuple[Any, LarcState]:
+        now = decay(state.step) if callable(decay) else decay
+
+        def adapt(gradient: jax.Array, param: jax.Array) -> jax.Array:
+            size, length = optax.tree.norm(gradient), optax.tree.norm(param)
+            ratio = trust * length / (size + now * length + 1e-8)
+            if clip:
+                ratio = jnp.minimum(ratio / rate(state.step), 1)
+            # A norm of 0 switches off the decay too.
+            nonzero = (size > 0) & (length > 0)
+            adapted = jnp.where(nonzero, ratio * (gradient + now * param), gradient)
+            return adapted.astype(gradient.dtype)
+
+        return jax.tree.map(adapt, updates, params), LarcState(state.step + 1)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _pattern(field: str, text: str) -> re.Pattern[str] | None:

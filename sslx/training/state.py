@@ -23,32 +23,29 @@ class State(NamedTuple):
 
 
 def model_of(params: Params, extra: Extra) -> dict[str, Any]:
-    """What evaluation needs: parameters and extra without the head."""
+    """Return what evaluation needs: parameters and extra without the head."""
     return {"params": _split(params)[0], "extra": _split(extra)[0]}
 
 
 def items_of(state: State) -> dict[str, Any]:
-    """The state as a checkpoint holds it: `model`, and `training`, which is the optimizer and the
-    head.
-    """
+    """Return the state as a checkpoint has it: `model`, and `training` (optimizer and head)."""
     heads = {"params": _split(state.params)[1], "extra": _split(state.extra)[1]}
-    return {
-        "model": model_of(state.params, state.extra),
-        "training": {"optimizer": state.optimizer} | heads,
-    }
+    training = {"optimizer": state.optimizer} | heads
+    return {"model": model_of(state.params, state.extra), "training": training}
 
 
 def state_of(step: Array, items: dict[str, Any]) -> State:
-    """The state that `items_of` took apart."""
+    """Return the state that `items_of` took apart."""
     model, training = items["model"], items["training"]
-    params, extra = (
-        {**model[x], **training[x]} if training[x] else model[x] for x in ("params", "extra")
-    )
-    return State(step, params, extra, training["optimizer"])
+
+    def join(part: str) -> Any:
+        return {**model[part], **training[part]} if training[part] else model[part]
+
+    return State(step, join("params"), join("extra"), training["optimizer"])
 
 
 def _split(tree: Any) -> tuple[Any, dict[str, Any]]:
-    """The tree without its head, and the head."""
+    """Return the tree without its head, and the head."""
     if not isinstance(tree, dict) or HEAD not in tree:
         return tree, {}
     return {name: leaf for name, leaf in tree.items() if name != HEAD}, {HEAD: tree[HEAD]}
@@ -57,12 +54,11 @@ def _split(tree: Any) -> tuple[Any, dict[str, Any]]:
 def init_state(
     method: Method, optimizer: optax.GradientTransformation, key: Array, shape: tuple[int, ...]
 ) -> State:
-    """A fresh state for images of `shape` [1, S, S, C]."""
+    """Make a fresh state for images of `shape` [1, S, S, C]."""
     params, extra = method.init(key, shape)
+    step = jax.device_put(np.zeros((), np.int32))
     # Compiled as one program: leaf by leaf, the optimizer's zeros cost a dispatch each.
-    return State(
-        jax.device_put(np.zeros((), np.int32)), params, extra, jax.jit(optimizer.init)(params)
-    )
+    return State(step, params, extra, jax.jit(optimizer.init)(params))
 
 
 def make_step(
@@ -73,11 +69,11 @@ def make_step(
     *,
     resident: bool,
 ) -> Callable[[State, Array, Array], tuple[State, Logs]]:
-    """The training step `(state, images, indices) -> (state, logs)`; the state's buffers are reused
-    for the new one.
+    """Make the training step `(state, images, indices) -> (state, logs)`.
 
     `indices` [B] are the images of the batch. `images` is the whole data set uint8 [N, H, W, C]
-    when it is `resident` in device memory, else the batch's own [B, H, W, C].
+    when it is `resident` in device memory, else the batch's own [B, H, W, C]. The state's buffers
+    are reused for the new one. `schedule`, the learning rate by step, is only logged.
     """
 
     def step(state: State, images: Array, indices: Array) -> tuple[State, Logs]:

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from configs import base
-from sslx.data import cache, sources
+from sslx.data import cache
+from sslx.data.load import load
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def reds(source) -> list[int]:
 SLOW = """
 import sys, time
 from configs import base
-from sslx.data import cache, sources, stream
+from sslx.data import cache, stream
+from sslx.data.load import load
 data = base.get_config().data
 data.name, data.cache = sys.argv[1:3]
 pause, original = float(sys.argv[3]), stream.decode
@@ -51,7 +53,7 @@ def slow(*words):
     time.sleep(pause)
     return original(*words)
 stream.decode, cache.CHUNK = slow, 4
-print(len(sources.load(data).train.images), flush=True)
+print(len(load(data).train.images), flush=True)
 """
 
 
@@ -63,8 +65,8 @@ def start_slow(config, pause: float) -> subprocess.Popen:
 def wait_for(pattern: str, folder: Path) -> Path:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if found := list(folder.glob(pattern)):
-            return found[0]
+        if paths := list(folder.glob(pattern)):
+            return paths[0]
         time.sleep(0.01)
     raise AssertionError(f"no {pattern} in {folder}")
 
@@ -75,7 +77,7 @@ def test_what_a_killed_process_left_is_not_used_and_goes_away(config):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert left.exists()
-    assert reds(sources.load(config).train) == list(range(30))
+    assert reds(load(config).train) == list(range(30))
     assert not left.exists()
 
 
@@ -94,11 +96,11 @@ def test_two_processes_decode_once(config):
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "kept.npy"])
 def test_a_cache_that_was_cut_off_is_named_with_what_to_do(config, name):
     config.decoded_gib = 0.0 if name == "kept.npy" else 1.0
-    sources.load(config)
+    load(config)
     (path,) = Path(config.cache).rglob(name)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=rf"{name} is damaged .*Delete .* and try again"):
-        sources.load(config)
+        load(config)
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
@@ -109,43 +111,43 @@ def test_where_nothing_can_be_written_the_line_says_what_to_do(config, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", refuse)
         with pytest.raises(ValueError, match=rf"{os.strerror(code)}.*--config\.data\.cache=FOLDER"):
-            sources.load(config)
-    sources.load(config)
+            load(config)
+    load(config)
     with monkeypatch.context() as patch:  # what is there can be read
         patch.setattr(Path, "mkdir", refuse)
-        assert len(sources.load(config).train.images) == 30
+        assert len(load(config).train.images) == 30
 
 
 def test_a_cache_below_a_file_is_refused_in_one_line(config, tmp_path):
     (tmp_path / "file").write_text("")
     config.cache = str(tmp_path / "file" / "cache")
     with pytest.raises(ValueError, match=r"Not a directory.*--config\.data\.cache=FOLDER"):
-        sources.load(config)
+        load(config)
 
 
-def test_too_little_room_is_said_before_anything_is_written(config, monkeypatch):
+def test_too_little_room_is_reported_before_anything_is_written(config, monkeypatch):
     monkeypatch.setattr(
         cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(100, 100, 5000)
     )
     with pytest.raises(
-        ValueError, match=r"needs 0\.0 GB in .* 0\.0 GB are free.*--config\.data\.decoded_gib=0"
+        ValueError, match=r"needs 5\.8 kB in .* 5\.0 kB are free.*--config\.data\.decoded_gib=0"
     ):
-        sources.load(config)
+        load(config)
     assert not list(Path(config.cache).rglob("*.npy"))
     config.decoded_gib = 0.0
-    assert reds(sources.load(config).train) == list(range(30))
+    assert reds(load(config).train) == list(range(30))
 
 
 def test_images_checked_for_streaming_can_be_kept_later_and_the_other_way_round(config):
     config.decoded_gib = 0.0
-    first = sources.load(config).train
+    first = load(config).train
     assert not list(Path(config.cache).rglob("images.npy"))
     config.decoded_gib = 1.0
-    second = sources.load(config).train
+    second = load(config).train
     assert isinstance(second.images, np.memmap)
     assert first.facts == second.facts
     config.decoded_gib = 0.0
-    assert not isinstance(sources.load(config).train.images, np.ndarray)
+    assert not isinstance(load(config).train.images, np.ndarray)
 
 
 def test_one_bad_file_among_many_and_an_empty_one_are_listed(config, pictures, capsys):
@@ -155,11 +157,11 @@ def test_one_bad_file_among_many_and_an_empty_one_are_listed(config, pictures, c
         ValueError,
         match=r"07\.png cannot be read as an image \(the file is empty\).*2 of 30, listed",
     ):
-        sources.load(config)
+        load(config)
     config.on_corrupt = "skip"
     expected = [number for number in range(30) if number not in (7, 9)]
     for config.decoded_gib in (1.0, 0.0):
-        assert reds(sources.load(config).train) == expected
+        assert reds(load(config).train) == expected
     capsys.readouterr()
     (report,) = Path(config.cache).rglob("unreadable.txt")
     assert [line.split(" cannot")[0][-6:] for line in report.read_text().splitlines()] == [
@@ -169,18 +171,18 @@ def test_one_bad_file_among_many_and_an_empty_one_are_listed(config, pictures, c
     Image.new("RGB", (8, 8), (7, 0, 0)).save(pictures / "07.png")
     Image.new("RGB", (8, 8), (9, 0, 0)).save(pictures / "09.png")
     config.on_corrupt = "refuse"
-    assert reds(sources.load(config).train) == list(range(30))
+    assert reds(load(config).train) == list(range(30))
 
 
 def test_a_limit_between_the_readable_images_and_all_is_one_limit(config, pictures):
     (pictures / "07.png").write_bytes(b"")
     config.update(on_corrupt="skip", decoded_gib=29.5 * 8 * 8 * 3 / 2**30)
     for _ in range(2):
-        assert len(reds(sources.load(config).train)) == 29
+        assert len(reds(load(config).train)) == 29
 
 
 def test_facts_say_what_the_data_is(config):
-    facts = sources.load(config).train.facts
+    facts = load(config).train.facts
     (path,) = Path(config.cache).rglob("facts.json")
     assert json.loads(path.read_text()) == facts
     assert (facts["count"], facts["shape"], facts["skipped"]) == (30, [8, 8, 3], [])

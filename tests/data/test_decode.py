@@ -44,7 +44,7 @@ def test_pictures_are_turned_upright_by_exif(orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(colours())
-    found = decode(
+    decoded = decode(
         encoded(image, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {})), 0, 3
     )
     # What a camera stored that was held in each of the eight ways; NumPy's turns, not Pillow's.
@@ -58,18 +58,18 @@ def test_pictures_are_turned_upright_by_exif(orientation, kind):
         7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
         8: lambda x: np.rot90(x, 1),
     }[orientation](colours())
-    assert found.shape == upright.shape
-    assert np.abs(found.astype(int) - upright).mean() < (3 if kind == "JPEG" else 1e-9)
+    assert decoded.shape == upright.shape
+    assert np.abs(decoded.astype(int) - upright).mean() < (3 if kind == "JPEG" else 1e-9)
 
 
 def test_what_is_transparent_lies_on_white():
     pixels = np.dstack([colours(), np.full((12, 20), 255, np.uint8)])
     pixels[:6, :, 3] = 0
     pixels[6, :, 3] = 51
-    found = decode(encoded(Image.fromarray(pixels, "RGBA")), 0, 3)
-    assert (found[:6] == 255).all()
-    np.testing.assert_array_equal(found[7:], colours()[7:])
-    np.testing.assert_allclose(found[6], 0.2 * colours()[6] + 0.8 * 255, atol=1)
+    decoded = decode(encoded(Image.fromarray(pixels, "RGBA")), 0, 3)
+    assert (decoded[:6] == 255).all()
+    np.testing.assert_array_equal(decoded[7:], colours()[7:])
+    np.testing.assert_allclose(decoded[6], 0.2 * colours()[6] + 0.8 * 255, atol=1)
     gray = decode(encoded(Image.fromarray(pixels[..., 2:], "LA")), 0, 1)
     assert (gray[:6] == 255).all()
     palette = Image.fromarray(colours()).quantize(8)

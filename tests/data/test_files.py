@@ -8,7 +8,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from configs import base
-from sslx.data import sources
+from sslx.data.load import load
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (23, 6, 5, 3), np.uint8)
@@ -30,7 +30,7 @@ def save(tmp_path):
 
 def test_images_and_labels_with_every_fifth_held_out(config, save, capsys):
     save(images=IMAGES, labels=LABELS)
-    train, probe, test = sources.load(config)
+    train, probe, test = load(config)
     assert probe is train
     held = np.arange(23) % 5 == 4
     np.testing.assert_array_equal(train.images, IMAGES[~held])
@@ -42,7 +42,7 @@ def test_images_and_labels_with_every_fifth_held_out(config, save, capsys):
 
 def test_images_alone_have_no_labels_and_gray_ones_one_channel(config, save, capsys):
     save(x=IMAGES[..., 0])
-    train, probe, test = sources.load(config)
+    train, probe, test = load(config)
     assert (train.labels, test, probe is train) == (None, None, True)
     np.testing.assert_array_equal(train.images, IMAGES[..., :1])
     assert "no labels" in capsys.readouterr().out
@@ -56,20 +56,20 @@ def test_splits_by_medmnist_s_names_and_keras_s(config, save, names):
         images, labels = names.format(name, name).split()
         arrays |= {images: IMAGES[part], labels: LABELS[part, None]}
     save(**arrays)
-    train, probe, test = sources.load(config)
+    train, probe, test = load(config)
     np.testing.assert_array_equal(train.images, IMAGES[:10])
     np.testing.assert_array_equal(test.images, IMAGES[16:])
     np.testing.assert_array_equal(test.labels, LABELS[16:])
     config.probe_split, config.test_split = "val", "train"
-    train, probe, test = sources.load(config)
+    train, probe, test = load(config)
     np.testing.assert_array_equal(probe.images, IMAGES[10:16])
     np.testing.assert_array_equal(test.images, IMAGES[:10])
-    assert set(sources.load(config).facts()) == {"train", "probe", "test"}
+    assert set(load(config).facts()) == {"train", "probe", "test"}
     config.test_split = "holdout"
     with pytest.raises(
         ValueError, match=r"no split 'holdout'.*test_split to one of train, val, test"
     ):
-        sources.load(config)
+        load(config)
 
 
 def test_a_file_that_is_not_right_is_refused_with_what_it_should_be(config, save, tmp_path):
@@ -85,16 +85,16 @@ def test_a_file_that_is_not_right_is_refused_with_what_it_should_be(config, save
         np.savez(tmp_path / "data.npz", **arrays)
         sources_files_cache_clear()
         with pytest.raises(ValueError, match=message):
-            sources.load(config)
+            load(config)
     whole = (tmp_path / "data.npz").read_bytes()
     for content in (whole[: len(whole) // 2], b""):
         (tmp_path / "data.npz").write_bytes(content)
         sources_files_cache_clear()
         with pytest.raises(ValueError, match="cannot be read as .npz"):
-            sources.load(config)
+            load(config)
     config.name = "npz:/no/where.npz"
     with pytest.raises(ValueError, match=r"There is no /no/where.npz"):
-        sources.load(config)
+        load(config)
 
 
 def sources_files_cache_clear():
@@ -114,16 +114,16 @@ def test_records_of_image_files_from_one_file_or_a_folder(config, tmp_path):
             writer.write(buffer.getvalue())
         writer.close()
     config.name = f"array_record:{folder}"
-    train, _, test = sources.load(config)
+    train, _, test = load(config)
     assert (train.labels, test) == (None, None)
     np.testing.assert_array_equal(train.images, IMAGES[:20])
     config.decoded_gib = 0.0
-    np.testing.assert_array_equal(sources.load(config).train.images[3:15], IMAGES[3:15])
+    np.testing.assert_array_equal(load(config).train.images[3:15], IMAGES[3:15])
     config.name = f"array_record:{folder / 'images-1.array_record'}"
-    np.testing.assert_array_equal(sources.load(config).train.images[:], IMAGES[10:20])
+    np.testing.assert_array_equal(load(config).train.images[:], IMAGES[10:20])
     (folder / "images-1.array_record").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match="damaged, or no array_record file"):
-        sources.load(config)
+        load(config)
     config.name = f"array_record:{tmp_path / 'cache'}"
     with pytest.raises(ValueError, match=r"neither a TFDS data set .* nor array_record files"):
-        sources.load(config)
+        load(config)

@@ -1,4 +1,4 @@
-"""Archives: where they are looked for, what is said of a wrong one, and downloads that break."""
+"""Archives: where they are looked for, the error for a wrong one, and downloads that break."""
 
 import hashlib
 import http.server
@@ -24,9 +24,14 @@ def archive_of(content, file="toys.tar", **changes):
     return Archive(file, size=len(content), digests=(digest_of(content),))._replace(**changes)
 
 
-def data_set(*found, disk=1000):
+def data_set(*archives, disk=1000):
     return DataSet(
-        *("toys", "", found, None, {"train": 1}, 1, (1, 1, 3), "train", "train", "train", "MIT"),
+        name="toys",
+        title="",
+        archives=archives,
+        read=None,
+        sizes={"train": 1},
+        classes=1,
         home="https://toys.example/page",
         source="",
         disk=disk,
@@ -91,7 +96,7 @@ def test_folders_are_searched_in_order_and_what_is_installed_last(tmp_path):
         obtain(dataset, root, tmp_path / "nowhere")
 
 
-def test_a_name_in_other_case_is_said_with_the_command_that_renames_it(tmp_path):
+def test_a_name_in_other_case_is_reported_with_the_command_that_renames_it(tmp_path):
     (tmp_path / "Toys.TAR").write_bytes(b"1")
     with pytest.raises(ValueError, match=rf"mv {tmp_path}/Toys.TAR {tmp_path}/toys.tar$"):
         locate(Archive("toys.tar"), [tmp_path])
@@ -102,8 +107,8 @@ def test_unpacked_folders_do_for_imagenet_and_for_nothing_else(tmp_path):
     for name in ("train", "val", "toys"):
         (tmp_path / "given" / name).mkdir(parents=True)
     tars = [archive_of(b"1", f"ILSVRC2012_img_{split}.tar") for split in ("train", "val")]
-    found = obtain(data_set(*tars), tmp_path / ".", tmp_path / "given")
-    assert list(found.values()) == [tmp_path / "given" / "train", tmp_path / "given" / "val"]
+    paths = obtain(data_set(*tars), tmp_path / ".", tmp_path / "given")
+    assert list(paths.values()) == [tmp_path / "given" / "train", tmp_path / "given" / "val"]
     assert locate(Archive("toys.tar"), [tmp_path / "given"]) is None
     assert "or their images unpacked in folders train and val" in instructions(
         data_set(*tars), tmp_path, tars
@@ -150,7 +155,7 @@ def test_a_file_is_read_once_until_its_size_or_date_changes(tmp_path):
             verify(archive, path, noted)
 
 
-def test_what_must_be_fetched_by_hand_is_said_in_one_line(tmp_path):
+def test_what_must_be_fetched_by_hand_is_one_line(tmp_path):
     dataset = data_set(
         archive_of(b"1" * 2_500_000), Archive("lists.zip", url="https://toys.example/lists.zip")
     )
@@ -243,7 +248,7 @@ def test_a_download_that_is_something_else_is_removed(tmp_path, server):
     assert os.listdir(tmp_path / "downloads" / "toys") == []
 
 
-def test_without_a_way_to_the_server_the_way_out_is_said(tmp_path, server):
+def test_without_a_way_to_the_server_the_error_says_what_to_do(tmp_path, server):
     for url, reason in (
         (f"{server.url}s", "404 Not Found"),
         ("http://127.0.0.1:1/toys.tar", "Connection refused"),

@@ -1,6 +1,4 @@
-"""The 70,000 real images of Fashion-MNIST, from Debian's package, through the command and both
-kinds of input.
-"""
+"""The 70,000 real images of Fashion-MNIST, through the command and both kinds of input."""
 
 import subprocess
 import sys
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from sslx.data import sources
+from sslx.data.load import load
 from sslx.datasets.sets.embedded import FASHION_MNIST
 from sslx.training import parallel
 from sslx.training.input import Input
@@ -44,7 +42,7 @@ def archives(tmp_path_factory):
 def test_the_real_images_are_prepared_and_every_input_gives_the_same_batches(archives, tmp_path):
     words = ("fashion_mnist", f"--manual_dir={archives}", f"--data_dir={tmp_path}")
     for expected in ("train: 60,000 images, 6,000 in each of 10 classes", "is prepared in"):
-        command = [sys.executable, "-m", "sslx.datasets.prepare", *words]
+        command = [sys.executable, "-m", "sslx.datasets", *words]
         assert (
             expected
             in subprocess.run(
@@ -53,9 +51,9 @@ def test_the_real_images_are_prepared_and_every_input_gives_the_same_batches(arc
         )
     config = base.get_config().data
     config.update(name="fashion_mnist", dir=str(tmp_path))
-    kept = sources.load(config)
+    kept = load(config)
     config.decoded_gib = 0.0
-    streamed = sources.load(config)
+    streamed = load(config)
     assert kept.facts() == streamed.facts()
     assert kept.train.facts["hash"] == "1fc8802f422a8de6"
     assert kept.test.facts["hash"] == "1c706ad5aa51c27f"

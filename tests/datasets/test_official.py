@@ -2,7 +2,8 @@
 
 import pytest
 
-from sslx.datasets import official, prepare
+from sslx.datasets import __main__ as command
+from sslx.datasets import official
 from sslx.datasets.dataset import Archive
 
 
@@ -17,7 +18,7 @@ def test_the_list_shows_every_data_set_in_160_columns(tmp_path, monkeypatch, cap
         sizes={"train": 10, "test": 5}, train="train[:80%]+test", test="train[80%:]"
     )
     monkeypatch.setitem(official.DATA_SETS, "toys", by_hand)
-    assert prepare.main(["--list", f"--data_dir={tmp_path}"]) == 0
+    assert command.main(["--list", f"--data_dir={tmp_path}"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 160
     names = [line.split()[0] for line in lines[1 : lines.index("")]]

@@ -1,12 +1,10 @@
-"""Three classical ways to collapse: the monitor warns of each within 200 steps, and of none of the
-healthy twins.
-"""
+"""Three ways to collapse: the monitor warns of each, and of no healthy twin, within 200 steps."""
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from sslx.data.sources import Source, Sources
+from sslx.data.source import Source, Sources
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor, collapse_warning
 from sslx.training.state import model_of

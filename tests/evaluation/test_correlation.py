@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sslx.evaluation.correlation import intervals, kendall, spearman
+from sslx.evaluation.correlation import Correlation, intervals, kendall, spearman
 
 NAN = float("nan")
 
@@ -55,17 +55,25 @@ def test_intervals_are_those_of_a_plain_two_level_bootstrap():
     configs = [f"config {i // 3}" for i in range(24)]
     level = np.repeat(rng.normal(size=8), 3)
     x, y = np.round(level + 0.7 * rng.normal(size=(2, 24)), 1)
-    drawn = []
-    for _ in range(2000):
-        points = [3 * c + rng.integers(3) for c in rng.integers(8, size=8) for _ in range(3)]
-        drawn.append(
-            (stats.spearmanr(x[points], y[points])[0], stats.kendalltau(x[points], y[points])[0])
-        )
-    expected = np.quantile(drawn, [0.05, 0.95], axis=0).T
+    points = 3 * rng.integers(8, size=(2000, 8)).repeat(3, axis=1) + rng.integers(
+        3, size=(2000, 24)
+    )
+    # Spearman's rho correlates ranks, tau-b the signs of all differences.
+    ranks = [stats.rankdata(values[points], axis=1) for values in (x, y)]
+    centred = [of - of.mean(axis=1, keepdims=True) for of in ranks]
+    signs = [np.sign(of[:, :, None] - of[:, None]).reshape(2000, -1) for of in ranks]
+    drawn = [
+        (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+        for a, b in (centred, signs)
+    ]
+    first = x[points[0]], y[points[0]]
+    wanted = stats.spearmanr(*first).statistic, stats.kendalltau(*first).statistic
+    assert (drawn[0][0], drawn[1][0]) == pytest.approx(wanted)
+    expected = np.quantile(drawn, [0.05, 0.95], axis=1).T
     found = intervals(x, y, configs, resamples=4000, level=0.9)
     np.testing.assert_allclose([(c.low, c.high) for c in found], expected, atol=0.05)
     assert [c.value for c in found] == [spearman(x, y), kendall(x, y)]
-    assert [c.count for c in found] == [24, 24]
+    assert [c.points for c in found] == [24, 24]
 
 
 def test_seeds_of_one_configuration_are_not_independent():
@@ -87,7 +95,7 @@ def test_the_order_of_a_perfect_agreement_has_no_spread():
 def test_points_that_are_nan_are_left_out():
     x, y, configs = [1, NAN, 2, 3, 4, 9], [2, 1, 5, 4, 8, NAN], list("abcdef")
     assert intervals(x, y, configs) == intervals([1, 2, 3, 4], [2, 5, 4, 8], list("acde"))
-    assert intervals(x, y, configs)[0].count == 4
+    assert intervals(x, y, configs)[0].points == 4
 
 
 @pytest.mark.parametrize(
@@ -117,6 +125,13 @@ def test_constant_resamples_are_left_out_until_fewer_than_half_remain():
     rho, tau = intervals([0, 0, 1], [0, 1, 0], "abc")
     assert (rho.value, tau.value) == pytest.approx((-0.5, -0.5))
     assert all(math.isnan(limit) for limit in (rho.low, rho.high, tau.low, tau.high))
+
+
+def test_the_text_has_the_interval_or_the_reason_why_there_is_no_value():
+    assert Correlation(0.4, -0.104, 0.8, 9).text() == "+0.40 [-0.10, +0.80]"
+    assert Correlation(-0.001, NAN, NAN, 4).text() == "+0.00"
+    assert Correlation(NAN, NAN, NAN, 2).text() == "needs 3 runs"
+    assert Correlation(NAN, NAN, NAN, 3).text() == "constant"
 
 
 def test_columns_of_different_lengths_are_refused():

@@ -1,19 +1,30 @@
+"""Features on all devices, and the monitor that measures them during training."""
+
 import jax
 import numpy as np
 import pytest
 
 from metrics import lidar
-from sslx.data.sources import Source, Sources
+from sslx.data.source import Source, Sources
 from sslx.evaluation.features import Extractor
 from sslx.evaluation.monitor import Monitor, collapse_warning, monitor_line
 from sslx.views.views import metric_view, plain_view
 from tests.methods.harness import IMAGES, recipe, set_up
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
 def simclr():
     run = set_up(recipe("simclr"), 4)
     return run, {"params": run.state.params, "extra": run.state.extra}
+
+
+@pytest.fixture(scope="module")
+def extractor(simclr):
+    """Compiled once for all 96 images."""
+    run, _ = simclr
+    return Extractor(run.method, run.mesh, 512)
 
 
 def test_features_do_not_depend_on_the_batch_or_the_devices(simclr):
@@ -28,18 +39,21 @@ def test_features_do_not_depend_on_the_batch_or_the_devices(simclr):
             np.testing.assert_allclose(layer, wanted, rtol=1e-3, atol=1e-4)
 
 
-def test_the_views_are_the_methods_own_and_stay_with_their_image(simclr):
+def test_the_views_are_the_methods_own_and_stay_with_their_image(simclr, extractor):
     run, model = simclr
-    views = Extractor(run.method, run.mesh, 512).views(model, IMAGES[:12], 3, seed=5)
-    assert views.representation.shape == (12, 3, run.method.encoder.width)
-    assert views.embedding.shape == (12, 3, 64)
+    before = jax.device_get(model)
+    views = extractor.views(model, IMAGES, 3, seed=5)
+    assert views.representation.shape == (96, 3, run.method.encoder.width)
+    assert views.embedding.shape == (96, 3, 64)
     key = jax.random.fold_in(jax.random.key(5), 0)
     for j in range(3):
-        images, _ = metric_view(key, IMAGES[:12], run.method.views, j)
+        images, _ = metric_view(key, IMAGES, run.method.views, j)
         wanted = run.method.features(model["params"], model["extra"], images).representation
         np.testing.assert_allclose(views.representation[:, j], wanted, rtol=1e-3, atol=1e-4)
-    again = Extractor(run.method, run.mesh, 512).views(model, IMAGES[:12], 3, seed=6)
+    again = extractor.views(model, IMAGES, 3, seed=6)
     assert not np.allclose(views.representation, again.representation)
+    assert 1 < lidar(views.representation) <= run.method.encoder.width + 0.1
+    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(model))  # only read
 
 
 def test_the_views_of_a_masking_method_are_whole_images_with_masks_of_their_own():
@@ -63,30 +77,23 @@ def test_the_views_of_a_masking_method_are_whole_images_with_masks_of_their_own(
     )
 
 
-def test_reading_features_leaves_the_model_as_it_was(simclr):
-    run, model = simclr
-    before = jax.device_get(model)
-    Extractor(run.method, run.mesh, 32).views(model, IMAGES, 2, seed=0)
-    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(model))
-
-
-def sources(labels: np.ndarray | None, taught: np.ndarray | None = None) -> Sources:
-    """The same images everywhere; the probe has the first of them with other labels, if `taught` is
-    given.
-    """
+def sources(labels: np.ndarray | None, probe_labels: np.ndarray | None = None) -> Sources:
+    """The same images in all splits; the probe's with other labels, where they are given."""
     source = Source(IMAGES, labels, {"name": "test"})
-    probe = (
-        source if taught is None else source._replace(images=IMAGES[: len(taught)], labels=taught)
-    )
+    probe = source if probe_labels is None else source._replace(labels=probe_labels)
     return Sources(source, probe, None if labels is None else source)
 
 
-def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
-    run, model = simclr
+def monitor_config():
     config = recipe("simclr").monitor
-    config.images, config.lidar_images, config.lidar_views = 40, 90, 2
+    config.images, config.lidar_images, config.lidar_views = 96, 96, 2
+    return config
+
+
+def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr, extractor):
+    _, model = simclr
     labels = np.arange(96) % 3
-    monitor = Monitor(config, Extractor(run.method, run.mesh, 64), sources(labels), seed=0)
+    monitor = Monitor(monitor_config(), extractor, sources(labels), seed=0)
     first, second = monitor(model), monitor(model)
     assert first.pop("monitor_seconds") > 0
     second.pop("monitor_seconds")
@@ -97,47 +104,61 @@ def test_the_monitor_repeats_itself_and_leaves_out_knn_without_labels(simclr):
         "knn",
         *(f"{metric}/{layer}" for metric in metrics for layer in layers),
     }
-    unlabelled = Monitor(config, Extractor(run.method, run.mesh, 64), sources(None), seed=0)(model)
+    unlabelled = Monitor(monitor_config(), extractor, sources(None), seed=0)(model)
     assert "knn" not in unlabelled
-    elsewhere = Monitor(
-        config,
-        Extractor(run.method, run.mesh, 64),
-        sources(labels, taught=labels[:30] * 0 + 5),
-        seed=0,
-    )
-    assert elsewhere(model)["knn"] == 0
     assert unlabelled["lidar/representation"] == first["lidar/representation"]
     assert "RankMe" in monitor_line(unlabelled)
+    wrong = sources(labels, probe_labels=labels * 0 + 5)
+    assert Monitor(monitor_config(), extractor, wrong, seed=0)(model)["knn"] == 0
 
 
-def test_too_few_views_are_refused_before_anything_runs(simclr):
-    run, _ = simclr
-    config = recipe("simclr").monitor
+def test_the_monitor_measures_a_fixed_draw_of_images(extractor):
+    config = monitor_config()
+    config.images, config.lidar_images = 40, 90
+    monitors = [Monitor(config, extractor, sources(None), seed=seed) for seed in (0, 0, 1)]
+    plain = [monitor._plain for monitor in monitors]
+    assert [len(images) for images in plain] == [40] * 3
+    assert [len(monitor._varied) for monitor in monitors] == [90] * 3
+    np.testing.assert_array_equal(plain[0], plain[1])
+    assert not np.array_equal(plain[0], plain[2])
+
+
+def test_too_few_views_are_refused_before_anything_runs(extractor):
+    config = monitor_config()
     config.lidar_views = 1
     with pytest.raises(ValueError, match=r"1 views is not defined.*config\.monitor\.lidar_views"):
-        Monitor(config, Extractor(run.method, run.mesh, 64), sources(None), seed=0)
+        Monitor(config, extractor, sources(None), seed=0)
 
 
-def monitor_with(run, model, change) -> dict[str, float]:
-    """What the monitor says of a method whose representation is changed by `change`."""
+def monitor_with(model, extractor, change) -> dict[str, float]:
+    """The monitor's values for representations that are changed by `change`."""
 
     class Changed:
-        views = run.method.views
+        def plain(self, *arguments):
+            return self._changed(extractor.plain(*arguments))
 
-        def features(self, params, extra, images):
-            features = run.method.features(params, extra, images)
+        def views(self, *arguments):
+            return self._changed(extractor.views(*arguments))
+
+        def _changed(self, features):
             return features._replace(representation=change(features.representation))
 
-    config = recipe("simclr").monitor
-    config.lidar_images = 90
-    return Monitor(config, Extractor(Changed(), run.mesh, 64), sources(None), seed=0)(model)
+    return Monitor(monitor_config(), Changed(), sources(None), seed=0)(model)
 
 
-def test_a_collapsed_representation_is_called_so(simclr):
+def test_a_collapsed_representation_is_called_so(simclr, extractor):
     """Features that are one constant plus a little noise, against healthy ones."""
-    assert collapse_warning(monitor_with(*simclr, lambda features: features), 1) == ""
-    collapsed = monitor_with(*simclr, lambda features: 100.0 + 1e-3 * features)
+    healthy = monitor_with(simclr[1], extractor, lambda features: features)
+    assert collapse_warning(healthy, 1) == ""
+    collapsed = monitor_with(simclr[1], extractor, lambda features: 100.0 + 1e-3 * features)
     assert "the representation collapses: RankMe 1.0" in collapse_warning(collapsed, 1)
+
+
+def test_a_metric_that_is_not_defined_does_not_end_the_run(simclr, extractor, capsys):
+    values = monitor_with(simclr[1], extractor, lambda features: features * float("nan"))
+    assert np.isnan(values["lidar/representation"])
+    assert "warning: " in capsys.readouterr().out
+    assert collapse_warning(values, 1) == ""
 
 
 @pytest.mark.parametrize(
@@ -154,16 +175,3 @@ def test_a_low_rank_a_small_angle_and_a_small_spread_each_warn(rank, std, spread
         values = {f"rankme/{layer}": rank, f"feature_std/{layer}": std, f"spread/{layer}": spread}
         assert bool(collapse_warning(values, 100)) == warns
         assert bool(collapse_warning(values, 99)) == (warns and spread > 0.02)
-
-
-def test_a_metric_that_is_not_defined_does_not_end_the_run(simclr, capsys):
-    values = monitor_with(*simclr, lambda features: features * float("nan"))
-    assert np.isnan(values["lidar/representation"])
-    assert "warning: " in capsys.readouterr().out
-    assert collapse_warning(values, 1) == ""
-
-
-def test_lidar_of_the_harness_is_within_its_bounds(simclr):
-    run, model = simclr
-    views = Extractor(run.method, run.mesh, 512).views(model, IMAGES, 4, seed=0)
-    assert 1 < lidar(views.representation) <= run.method.encoder.width + 0.1

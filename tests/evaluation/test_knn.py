@@ -139,7 +139,11 @@ TRAIN, LABELS = blobs(30, seed=1)
 )
 def test_bad_arguments_are_refused(change, message):
     arguments = {
-        "train_features": TRAIN, "train_labels": LABELS, "test_features": TRAIN, "test_labels": LABELS, "k": 5
-    }  # fmt: skip
+        "train_features": TRAIN,
+        "train_labels": LABELS,
+        "test_features": TRAIN,
+        "test_labels": LABELS,
+        "k": 5,
+    }
     with pytest.raises(ValueError, match=message):
         knn_accuracy(**{**arguments, **change})

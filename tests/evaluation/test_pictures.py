@@ -5,12 +5,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sslx.data.sources import Source
+from sslx.data.source import Source
 from sslx.evaluation import pictures
 from sslx.evaluation.features import Extractor
 from sslx.training.state import model_of
 from sslx.views.masks import MultiBlock, draw_masks
 from tests.methods.harness import IMAGES, recipe, set_up
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.mark.parametrize(
@@ -21,12 +23,12 @@ from tests.methods.harness import IMAGES, recipe, set_up
         ("ijepa", {"neighbours", "attention", "patches", "masks"}),
     ],
 )
-def test_what_is_drawn_of_a_method(name, drawn, tmp_path):
+def test_what_is_drawn_of_a_method(name, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "SHOWN", 3)
+    monkeypatch.setattr(pictures, "NEIGHBOURS", 4)
     run = set_up(recipe(name), 1)
-    model, source = (
-        model_of(run.state.params, run.state.extra),
-        Source(IMAGES, None, {"name": "test"}),
-    )
+    model = model_of(run.state.params, run.state.extra)
+    source = Source(IMAGES, None, {"name": "test"})
     extractor = Extractor(run.method, run.mesh, 128)
     with jax.set_mesh(run.mesh):
         paths = pictures.draw_pictures(run.method, model, extractor, source, None, 7, tmp_path)

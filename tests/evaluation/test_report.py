@@ -1,25 +1,31 @@
+"""eval.md and eval.png: a row per checkpoint, what each metric picks, and a picture."""
+
 import numpy as np
-import pytest
 from PIL import Image
 
-from sslx.evaluation.evaluate import Settings, Verdict
-from sslx.evaluation.plot import plot
-from sslx.evaluation.report import selection, table
+from sslx.evaluation.pictures import plot_results
+from sslx.evaluation.report import picks, report
+from sslx.evaluation.results import Record
+from sslx.evaluation.settings import Settings
 
-SETTINGS = Settings(("lidar", "rankme"), ("linear",), "lbfgs", 1000, 200, 8, 0)
 
-
-def verdicts(accuracies, lidars):
-    spectrum = np.exp(-np.arange(8.0))
+def records(accuracies, lidars, **more):
+    """A checkpoint every 10 steps; without accuracies nothing has labels."""
+    values = [{"lidar/representation": lidar} for lidar in lidars]
+    for of_step, accuracy in zip(values, accuracies, strict=False):
+        of_step["linear"] = accuracy
+    spectrum = np.exp(-np.arange(8.0)).tolist()
     return [
-        Verdict(10 * step, {"lidar/representation": rank, "linear": accuracy}, spectrum, {})
-        for step, (accuracy, rank) in enumerate(zip(accuracies, lidars, strict=True))
+        Record("run", "diet", {}, {}, 10 * i, False, of_step | more, Settings(), {}, spectrum)
+        for i, of_step in enumerate(values)
     ]
 
 
 def test_the_table_has_a_row_per_checkpoint_and_one_for_raw_pixels():
-    text = table(verdicts([0.5, 0.75, 0.9], [3.0, 5.0, 4.0]), {"linear": 0.6})
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    text = report("run", records([0.5, 0.75, 0.9], [3.0, 5.0, 4.0]), {"linear": 0.6}, ["a note"])
+    lines = text.splitlines()
+    assert (lines[0], lines[-1]) == ("## run", "- a note")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:-2]]
     assert rows[0] == ["step", "LiDAR representation", "linear %"]
     assert rows[2:] == [
         ["raw pixels", "", "60.0"],
@@ -29,34 +35,27 @@ def test_the_table_has_a_row_per_checkpoint_and_one_for_raw_pixels():
     ]
 
 
-def test_the_selection_names_each_metrics_pick_and_its_rank_correlation():
-    lines = selection(verdicts([0.99, 0.7, 0.8, 0.9, 0.6], [99.0, 1.0, 2.0, 4.0, 3.0]))
-    assert lines[0] == "Best linear %: step 30 with 90.0."  # the untrained network takes no part
-    assert "Highest LiDAR representation: step 30 with 90.0" in lines[1]
-    assert "Spearman +0.40, Kendall tau-b +0.33" in lines[1]
-    assert selection(verdicts([0.5, 0.6, 0.7], [1.0, 2.0, 3.0])) == []
+def test_each_metrics_pick_is_named_with_its_rank_correlation():
+    evaluated = records([0.99, 0.7, 0.8, 0.9, 0.6], [99.0, 1.0, 2.0, 4.0, 3.0])
+    # The untrained network takes no part.
+    assert picks(evaluated) == [
+        "Best linear %: step 30 with 90.0.",
+        "Highest LiDAR representation: step 30 with 90.0; over 4 checkpoints "
+        "Spearman +0.40, Kendall tau-b +0.33.",
+    ]
+    assert picks(records([0.5, 0.6, 0.7], [1.0, 2.0, 3.0])) == []
+    assert picks(records([], [1.0, 2.0, 3.0, 4.0])) == []
+
+
+def test_metrics_without_a_highest_value_pick_nothing():
+    others = {"idest/representation": 1.0, "feature_std/representation": 1.0}
+    evaluated = records([0.9, 0.7, 0.8, 0.9], [np.nan] * 4, **others)
+    assert picks(evaluated) == ["Best linear %: step 30 with 90.0."]
 
 
 def test_the_plot_shows_something_with_and_without_labels(tmp_path):
-    plot(verdicts([0.5, 0.7, 0.8], [1.0, 2.0, 3.0]), {"linear": 0.6}, "run", tmp_path / "a.png")
-    unlabelled = [
-        verdict._replace(values={"lidar/representation": 2.0}) for verdict in verdicts([0.5], [1.0])
-    ]
-    plot(unlabelled, {}, "run", tmp_path / "b.png")
+    labelled = records([0.5, 0.7, 0.8], [1.0, 2.0, 3.0])
+    plot_results(labelled, {"linear": 0.6}, "run", tmp_path / "a.png")
+    plot_results(records([], [1.0]), {}, "run", tmp_path / "b.png")
     for name in ("a", "b"):
         assert np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")).std() > 5
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"metrics": ("lidra",)}, "--metrics has 'lidra'"),
-        ({"probes": ("svm",)}, "--probe has 'svm'; it takes linear, knn"),
-        ({"protocol": "moco"}, "--protocol has 'moco'; it takes lidar, diet, lbfgs"),
-        ({"lidar_images": 1}, "LiDAR of 1 images"),
-    ],
-)
-def test_settings_are_checked(change, message):
-    SETTINGS.check()
-    with pytest.raises(ValueError, match=message):
-        SETTINGS._replace(**change).check()

@@ -1,4 +1,4 @@
-"""DINO against the official code's numbers: loss, center, head, temperature; and what a step keeps."""
+"""DINO against the official code's numbers: loss, center, head, temperature; what a step keeps."""
 
 import dataclasses
 
@@ -102,7 +102,7 @@ def test_the_head_equals_the_official_codes_with_all_its_gradients():
 def test_equal_scores_have_the_loss_of_chance_and_teachers_get_no_gradient():
     temperatures = {"student_temperature": 0.1, "teacher_temperature": 0.04}
     equal = dino_loss(jnp.ones((3, 4, 16)), jnp.ones((2, 4, 16)), jnp.zeros(16), **temperatures)
-    np.testing.assert_allclose(equal, np.log(16), rtol=1e-6)
+    np.testing.assert_allclose(equal, np.log(16), rtol=1e-5)
     rng = np.random.default_rng(0)
     student, teacher, center = (
         rng.standard_normal(shape, np.float32) for shape in ((3, 4, 16), (2, 4, 16), 16)
@@ -175,5 +175,5 @@ def test_the_loss_reads_the_center_before_this_batch_has_moved_it():
             )
             loss, (extra, _) = jax.jit(method.loss)(*given)
         found[momentum] = float(loss), np.asarray(extra["center"])
-    assert found[0.9][0] == pytest.approx(found[0.0][0], rel=1e-6)
+    assert found[0.9][0] == pytest.approx(found[0.0][0], rel=1e-5)
     np.testing.assert_allclose(found[0.9][1], 0.1 * found[0.0][1], rtol=1e-4, atol=1e-7)

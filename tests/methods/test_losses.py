@@ -21,7 +21,8 @@ COEFFICIENTS = {"a": (25.0, 25.0, 1.0), "b": (25.0, 25.0, 1.0), "c": (10.0, 5.0,
 
 
 def random(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    """Float32, or float64 under x64."""
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), float)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -59,13 +60,14 @@ def test_vicregs_terms_and_solo_learns_variant(case):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("case", "weight"), [("a", 0.0051), ("b", 0.01)])
 def test_barlow_twins_equals_the_official_code(case, weight, precision):
-    check(
-        f"barlow_{case}",
-        "barlowtwins",
-        precision,
-        partial(barlow_twins_loss, weight=weight),
-        ("z1", "z2"),
-    )
+    loss = partial(barlow_twins_loss, weight=weight)
+    check(f"barlow_{case}", "barlowtwins", precision, loss, ("z1", "z2"))
+
+
+def test_barlow_twins_scale_is_a_factor_of_both_terms():
+    z1, z2 = random(6, 4), random(6, 4, seed=1)
+    scaled = barlow_twins_loss(z1, z2, weight=0.01, scale=0.25)
+    assert float(scaled) == 0.25 * float(barlow_twins_loss(z1, z2, weight=0.01))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -143,11 +145,11 @@ def test_swav_equals_the_official_code(case, precision):
 
 
 def test_rows_that_sinkhorn_leaves_out_change_nothing():
-    scores, used = random(9, 5) / 5, jnp.array([True] * 6 + [False] * 3)
-    alone = sinkhorn(scores[:6], epsilon=0.05, iterations=3)
-    np.testing.assert_allclose(
-        sinkhorn(scores, epsilon=0.05, iterations=3, used=used)[:6], alone, rtol=1e-5
-    )
+    with jax.enable_x64(True):
+        scores, used = random(9, 5) / 5, jnp.array([True] * 6 + [False] * 3)
+        alone = sinkhorn(scores[:6], epsilon=0.05, iterations=3)
+        among = sinkhorn(scores, epsilon=0.05, iterations=3, used=used)
+        np.testing.assert_allclose(among[:6], alone, rtol=1e-10)
 
 
 def test_sinkhorn_spreads_images_evenly_and_stands_scores_that_are_no_cosines():
@@ -158,15 +160,15 @@ def test_sinkhorn_spreads_images_evenly_and_stands_scores_that_are_no_cosines():
 
 
 def test_swav_leaves_a_queue_alone_until_its_last_row_is_filled():
-    z, prototypes, queue = (
-        x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-        for x in (random(2, 8, 4), random(5, 4, seed=1), random(2, 8, 4, seed=2))
-    )
-    without = swav_loss(z, prototypes)
-    assert float(swav_loss(z, prototypes, queue.at[:, -4:].set(0.0))) == pytest.approx(
-        float(without), rel=1e-6
-    )
-    assert abs(float(swav_loss(z, prototypes, queue)) - float(without)) > 1e-3
+    with jax.enable_x64(True):
+        z, prototypes, queue = (
+            x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+            for x in (random(2, 8, 4), random(5, 4, seed=1), random(2, 8, 4, seed=2))
+        )
+        without = float(swav_loss(z, prototypes))
+        filling = swav_loss(z, prototypes, queue.at[:, -4:].set(0.0))
+        assert float(filling) == pytest.approx(without, rel=1e-10)
+        assert abs(float(swav_loss(z, prototypes, queue)) - without) > 1e-3
 
 
 def test_byol_lies_between_zero_and_eight():

@@ -1,6 +1,4 @@
-"""Measures on the unit sphere against reference values, closed forms, brute force, limits and error
-texts.
-"""
+"""Measures on the unit sphere against closed forms, brute force, limits and error texts."""
 
 import itertools
 import math

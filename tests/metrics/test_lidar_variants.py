@@ -1,6 +1,4 @@
-"""What LiDAR has beyond the paper: debiasing, the relative ridge, the interval; and the forms of
-its eigenproblem.
-"""
+"""LiDAR beyond the paper: debiasing, relative ridge, interval; the forms of its eigenproblem."""
 
 import contextlib
 import warnings
@@ -75,9 +73,7 @@ def test_relative_ridge_does_not_depend_on_scale():
 
 @pytest.mark.parametrize(("n", "d"), [(400, 32), (60, 64)])
 def test_interval_covers_the_expected_value(n, d):
-    """Over independent draws of the images: 95 % intervals must hold the mean value in most of
-    them.
-    """
+    """Most of the 95 % intervals of independent draws of the images hold the mean value."""
     k = np.arange(1, d + 1)
 
     def draw(seed: int) -> np.ndarray:
@@ -134,17 +130,13 @@ def test_a_state_without_means_has_no_interval():
 
 
 def scatters(
-    n: int, m: int, d: int, **kept: bool
+    n: int, m: int, d: int, *, keep_between: bool = False
 ) -> tuple[Scatter, Scatter, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    rows, noise = (
-        rng.standard_normal((n, d)),
-        rng.standard_normal((m, d)) * np.arange(1, d + 1) ** -0.5,
-    )
-    between, within = (
-        Scatter(d, centred=True, keep_rows=kept.get("between", False)),
-        Scatter(d, centred=False),
-    )
+    rows = rng.standard_normal((n, d))
+    noise = rng.standard_normal((m, d)) * np.arange(1, d + 1) ** -0.5
+    between = Scatter(d, centred=True, keep_rows=keep_between)
+    within = Scatter(d, centred=False)
     between.add(rows.copy())
     within.add(noise.copy())
     centred = rows - rows.mean(axis=0)
@@ -164,7 +156,7 @@ def dense(b: np.ndarray, w: np.ndarray, ridge: float) -> np.ndarray:
     ids=["few rows", "dual", "dual with n > d/2", "primal", "primal, singular within"],
 )
 def test_all_forms_give_the_eigenvalues_of_the_definition(n, m, kept):
-    between, within, b, w = scatters(n, m, 40, between=kept)
+    between, within, b, w = scatters(n, m, 40, keep_between=kept)
     expected = dense(b, w, 0.1)
     values, pivot = lda_spectrum(between, within, ridge=0.1)
     np.testing.assert_allclose(
@@ -185,7 +177,7 @@ def test_all_forms_give_the_eigenvalues_of_the_definition(n, m, kept):
 @pytest.mark.parametrize(("precision", "rtol"), [(np.float64, 1e-11), (np.float32, 1e-4)])
 @pytest.mark.parametrize(("n", "as_rows"), [(8, True), (90, True), (40, True), (90, False)])
 def test_the_jitted_solver_gives_the_same(precision, rtol, n, as_rows):
-    between, within, b, w = scatters(n, 100, 40, between=True)
+    between, within, b, w = scatters(n, 100, 40, keep_between=True)
     rows = between.rows()
     given = rows if as_rows else np.tril(b)
     lower, given = np.tril(w).astype(precision), given.astype(precision)

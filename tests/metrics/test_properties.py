@@ -1,16 +1,22 @@
-"""What must hold for any embeddings: invariances, bounds, and agreement with the definition in
-float64.
-"""
+"""What must hold for any embeddings: invariances, bounds, and agreement with the definition."""
 
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metrics import LidarState, SpectrumState, augmented_rankme, effective_rank, lidar, rankme
+from metrics import (
+    LidarState,
+    SpectrumState,
+    augmented_rankme,
+    effective_rank,
+    lidar,
+    rankme,
+    reference,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:lidar")
 checked = settings(
@@ -158,26 +164,12 @@ def test_any_batches_and_any_merge_give_the_value_of_one_call(layout, sizes, mer
     assert rankme(spectra[0]) == pytest.approx(rankme(views[:, 0]), rel=1e-9)
 
 
-def exact_lidar(views: np.ndarray, delta: float) -> float:
-    """The definition with SciPy's generalised eigenproblem in float64."""
-    n, q, d = views.shape
-    views = views.astype(np.float64)
-    means = views.mean(axis=1)
-    residuals = (views - means[:, None]).reshape(-1, d)
-    within = residuals.T @ residuals / (n * (q - 1)) + delta * np.eye(d)
-    eigenvalues = scipy.linalg.eigvalsh(np.cov(means.T), within).clip(0)
-    p = eigenvalues / eigenvalues.sum() + 1e-7
-    return float(np.exp(-p @ np.log(p)))
-
-
 @pytest.mark.parametrize("condition", [1e2, 1e4, 1e6, 1e8])
 @pytest.mark.parametrize("n", [40, 150, 400])
 @pytest.mark.parametrize("shape", ["geometric", "power law"])
 def test_lidar_keeps_nine_digits_on_decaying_spectra_and_four_with_float32_products(
     condition, n, shape, monkeypatch
 ):
-    import jax.numpy as jnp
-
     rng, d = np.random.default_rng(0), 128
     k = np.arange(d)
     spectrum = (
@@ -186,14 +178,12 @@ def test_lidar_keeps_nine_digits_on_decaying_spectra_and_four_with_float32_produ
         else (k + 1) ** (-np.log(condition) / np.log(d))
     )
     mixing = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    views = (
-        (rng.standard_normal((n, 1, d)) + 0.3 * rng.standard_normal((n, 8, d))) * spectrum @ mixing
-    )
-    views = views.astype(np.float32)
-    expected = exact_lidar(views, 1e-4)
+    isotropic = rng.standard_normal((n, 1, d)) + 0.3 * rng.standard_normal((n, 8, d))
+    views = (isotropic * spectrum @ mixing).astype(np.float32)
+    expected = reference.lidar(views.astype(np.float64))
     assert lidar(views) == pytest.approx(expected, rel=1e-9)
-    monkeypatch.setattr("metrics.lidar_state.shards", lambda array: [array])
-    monkeypatch.setattr("metrics.lidar_state.has_float64", lambda array: False)
+    monkeypatch.setattr("metrics.arrays.shards", lambda array: [array])
+    monkeypatch.setattr("metrics.arrays.has_float64", lambda array: False)
     value = lidar(jnp.asarray(views))
     assert value.settings["products"] == "float32"
     assert value == pytest.approx(expected, rel=1e-4)

@@ -128,11 +128,10 @@ def test_accelerator_products_are_the_same(monkeypatch):
     """With arrays left on their device, as on a GPU, XLA multiplies instead of BLAS."""
     rows = views(200)
     expected = lidar(rows), rankme(rows[:, 0])
-    for module in ("metrics.lidar_state", "metrics.spectrum"):
-        monkeypatch.setattr(f"{module}.shards", lambda array: [array])
+    monkeypatch.setattr("metrics.arrays.shards", lambda array: [array])
     assert lidar(jnp.asarray(rows)) == pytest.approx(expected[0], rel=RTOL)
     assert rankme(jnp.asarray(rows[:, 0])) == pytest.approx(expected[1], rel=RTOL)
-    monkeypatch.setattr("metrics.lidar_state.has_float64", lambda array: False)
+    monkeypatch.setattr("metrics.arrays.has_float64", lambda array: False)
     value = lidar(jnp.asarray(rows))
     assert value.settings["products"] == "float32"
     assert value == pytest.approx(expected[0], rel=1e-5)

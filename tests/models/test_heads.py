@@ -1,6 +1,4 @@
-"""Shapes, biases, norms and initial values of MLP heads, and the assertion for a leaf without a
-rule.
-"""
+"""Heads: shapes, biases, norms and initial values; the assertion for a leaf without a rule."""
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +90,7 @@ def test_normal_init_has_its_std_and_no_bias():
 
 @pytest.mark.parametrize("init", ["kaiming", "normal", "normal_small", ""])
 def test_an_unknown_init_is_named_with_the_allowed_ones(init):
-    with pytest.raises(ValueError, match=f"init='{init}'.*'torch'.*'normal_0.01'"):
+    with pytest.raises(ValueError, match=f"init is '{init}'; it takes 'torch'.*'normal_0.01'"):
         mlp((8,), init=init)
 
 

@@ -1,6 +1,6 @@
-"""The CPU form of convolution equals XLA's own; batch norm equals torch's formulas; both on any
-number of devices.
-"""
+"""Convolution equals XLA's own, batch norm torch's formulas; both on any number of devices."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import pytest
 from sslx.models import layers
 from sslx.models.layers import BatchNorm, convolve
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 P = jax.sharding.PartitionSpec
 DEVICES = (1, 2, 4, 8)
 
@@ -35,9 +36,7 @@ def plain(x, w, stride, padding):
 
 
 def with_gradients(convolution, stride, padding):
-    """Value, input gradient and weight gradient of a smooth loss, whose output gradient differs at
-    every position.
-    """
+    """Value and both gradients of a smooth loss whose gradient differs at every position."""
 
     def loss(x, w):
         y = convolution(x, w, stride, padding)
@@ -101,16 +100,14 @@ def test_convolution_equals_xla(case, monkeypatch):
 
 
 def test_ragged_batches_are_summed_completely(monkeypatch):
-    monkeypatch.setattr(
-        layers, "SLICE_POSITIONS", 2 * 24 * 24
-    )  # 7 images in slices of 2, 2, 2 and 1
+    monkeypatch.setattr(layers, "SLICE_POSITIONS", 2 * 24 * 24)  # slices of 2, 2, 2 and 1 images
     jax.clear_caches()
     rng = np.random.default_rng(1)
     x = rng.standard_normal((7, 24, 24, 16), np.float32)
     w = rng.standard_normal((3, 3, 16, 32), np.float32)
     with jax.set_mesh(mesh_of(2)):  # 7 images do not divide over 2 devices
         got = jax.jit(with_gradients(convolve, 1, 1))(x, w)
-    assert_close(got, with_gradients(plain, 1, 1)(x, w))
+    assert_close(got, jax.jit(with_gradients(plain, 1, 1))(x, w))
     jax.clear_caches()
 
 
@@ -160,12 +157,15 @@ def batch_norm_inputs(shape=(16, 3, 3, 5)):
     return x, params, stats
 
 
+@functools.cache
+def batch_norm(**options):
+    """The layer in training, compiled once for all tests of these options."""
+    module = BatchNorm(**options)
+    return jax.jit(lambda variables, x: module.apply(variables, x, True, mutable=["batch_stats"]))
+
+
 def run_batch_norm(x, params, stats, **options):
-    variables = {"params": params, "batch_stats": stats}
-    apply = jax.jit(
-        lambda variables, x: BatchNorm(**options).apply(variables, x, True, mutable=["batch_stats"])
-    )
-    y, changed = apply(variables, x)
+    y, changed = batch_norm(**options)({"params": params, "batch_stats": stats}, x)
     return y, changed["batch_stats"]
 
 
@@ -184,7 +184,8 @@ def test_batch_norm_follows_torch(shape, momentum):
 def test_groups_are_normalised_as_if_they_had_passed_one_after_another(shape):
     x, params, stats = batch_norm_inputs(shape)
     variables = {"params": params, "batch_stats": stats}
-    grouped, changed = BatchNorm().apply(variables, x, True, 4, mutable=["batch_stats"])
+    apply = jax.jit(lambda *a: BatchNorm().apply(*a, True, 4, mutable=["batch_stats"]))
+    grouped, changed = apply(variables, x)
     new = stats
     for group in range(4):
         alone, new = run_batch_norm(x[group::4], params, new)

@@ -1,6 +1,4 @@
-"""Parameter counts and shapes of torchvision's ResNets, their initial values, precision and
-statistics.
-"""
+"""ResNets: torchvision's parameter counts, shapes and initial values; precision, statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +8,7 @@ import pytest
 from sslx import models
 from sslx.models import resnet
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 TINY = {"variant": "resnet_tiny", "width": 8}
 
 
@@ -37,10 +36,10 @@ def images(batch=4, size=16):
 )
 def test_sizes_are_torchvisions(variant, parameters, width):
     network = resnet.network(variant)
-    params, stats = network.init(jax.random.key(0), (1, 64, 64, 3))
-    assert count(params) == parameters
+    model = jax.eval_shape(lambda: network.init(jax.random.key(0), (1, 64, 64, 3)))
+    assert count(model[0]) == parameters
     features, _ = jax.eval_shape(
-        lambda x: network.apply(params, stats, x, train=False), np.zeros((2, 64, 64, 3), "f")
+        lambda model, x: network.apply(*model, x, train=False), model, np.zeros((2, 64, 64, 3), "f")
     )
     assert features.shape == (2, width)
     assert network.width == width
@@ -64,15 +63,16 @@ def test_map_sizes(fields, size, maps, monkeypatch):
         return y
 
     network = resnet.network("resnet18", **fields)
-    params, stats = network.init(jax.random.key(0), (1, size, size, 3))
+    model = jax.eval_shape(lambda: network.init(jax.random.key(0), (1, size, size, 3)))
     monkeypatch.setattr(resnet.Block, "__call__", record)
     x = np.zeros((2, size, size, 3), np.float32)
-    jax.eval_shape(lambda x: network.apply(params, stats, x, train=False), x)
+    jax.eval_shape(lambda model, x: network.apply(*model, x, train=False), model, x)
     assert seen[::2] == maps
 
 
 def test_names_are_torchvisions():
-    params, stats = resnet.network("resnet50").init(jax.random.key(0), (1, 32, 32, 3))
+    network = resnet.network("resnet50")
+    params, stats = jax.eval_shape(lambda: network.init(jax.random.key(0), (1, 32, 32, 3)))
     assert set(params) == {
         "conv1",
         "bn1",
@@ -120,9 +120,8 @@ def test_zero_init_residual_silences_the_last_norm_of_each_block_only(variant, l
     for path, leaf in jax.tree.leaves_with_path(params):
         names = [entry.key for entry in path]
         if names[-1] == "scale":
-            assert np.all(
-                leaf == (0 if names[-2] == last and names[0].startswith("layer") else 1)
-            ), names
+            silent = names[-2] == last and names[0].startswith("layer")
+            assert np.all(leaf == (0 if silent else 1)), names
 
 
 def test_init_is_a_function_of_the_key_alone():
@@ -137,9 +136,8 @@ def test_init_is_a_function_of_the_key_alone():
     other, _ = network.init(jax.random.key(4), (1, 16, 16, 3))
     assert not np.array_equal(first[0]["conv1"]["kernel"], other["conv1"]["kernel"])
     block = first[0]["layer1_0"]
-    assert not np.array_equal(
-        block["conv1"]["kernel"], block["conv2"]["kernel"]
-    )  # one shape, two paths
+    # One shape, two paths.
+    assert not np.array_equal(block["conv1"]["kernel"], block["conv2"]["kernel"])
 
 
 def test_training_moves_statistics_and_evaluation_does_not():
@@ -161,12 +159,10 @@ def test_one_result_on_any_number_of_devices():
     network = resnet.network(**TINY)
     params, stats = network.init(jax.random.key(0), (1, 16, 16, 3))
     x, want = images(16), None
+    axis = (jax.sharding.AxisType.Auto,)
     for devices in (1, 2, 8):
         mesh = jax.make_mesh(
-            (devices,),
-            ("data",),
-            axis_types=(jax.sharding.AxisType.Auto,),
-            devices=jax.devices()[:devices],
+            (devices,), ("data",), axis_types=axis, devices=jax.devices()[:devices]
         )
         with jax.set_mesh(mesh):
             sharded = jax.device_put(x, jax.NamedSharding(mesh, jax.P("data")))
@@ -206,16 +202,16 @@ def test_group_norm_has_no_statistics_and_ignores_the_rest_of_the_batch(width):
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"variant": "resnet19"}, "variant='resnet19'.*'resnet18'.*'resnet_tiny'"),
-        ({"stem": "cifar"}, "stem='cifar'.*'imagenet', 'small'"),
-        ({"stem_padding": 3}, "stem_padding=3.*1, 2"),
-        ({"norm": "layer"}, "norm='layer'.*'batch', 'group'"),
-        ({"dtype": "float16"}, "dtype='float16'.*'float32', 'bfloat16'"),
-        ({"width": -1}, "width=-1.*positive"),
+        ({"variant": "resnet19"}, "variant is 'resnet19'; it takes resnet18, .*, resnet_tiny"),
+        ({"stem": "cifar"}, "stem is 'cifar'; it takes imagenet, small"),
+        ({"stem_padding": 3}, "stem_padding is 3; it takes 1, 2"),
+        ({"norm": "layer"}, "norm is 'layer'; it takes batch, group"),
+        ({"dtype": "float16"}, "dtype is 'float16'; it takes float32, bfloat16"),
+        ({"width": -1}, "width is -1; it takes a positive number"),
     ],
 )
 def test_unknown_values_are_named_with_the_allowed_ones(fields, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=rf"^config\.model\.{text}"):
         resnet.network(**fields)
 
 
@@ -227,13 +223,13 @@ def test_build_finds_modules_by_name_and_by_path():
 @pytest.mark.parametrize(
     ("name", "fields", "text"),
     [
-        ("resnett", {}, "unknown model 'resnett'; did you mean 'resnet'.*Known: .*resnet"),
-        ("heads", {}, "unknown model 'heads'"),  # a module without `network`
-        ("nowhere.resnet", {}, "unknown model 'nowhere.resnet'"),
+        ("resnett", {}, "'resnett', no .* Did you mean 'resnet'. sslx/models has: resnet, vit"),
+        ("heads", {}, "'heads', no module with a function `network`"),
+        ("nowhere.resnett", {}, "'nowhere.resnett', no module .* Did you mean 'resnet'"),
         (
             "resnet",
             {"widht": 3},
-            "unknown field of model 'resnet': 'widht'; did you mean 'width'.*stem_padding",
+            "no field 'widht' for the model 'resnet'. Did you mean 'width'.*stem_padding",
         ),
     ],
 )

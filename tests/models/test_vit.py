@@ -1,6 +1,4 @@
-"""Vision transformers: positions as the references', subsets of patches, outputs, options and
-errors.
-"""
+"""Vision transformers: positions as the references', subsets of patches, outputs, errors."""
 
 from functools import partial
 
@@ -10,9 +8,10 @@ import numpy as np
 import pytest
 
 from sslx.models import apply_to_views, positions, vit
+from sslx.models.transformer import _attend
 from tests.methods.golden import assert_close, load
-from tests.methods.harness import quick_compilation
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 IMAGES = np.random.default_rng(0).standard_normal((3, 16, 16, 3), np.float32)
 SMALL = {"patch": 4, "width": 16, "depth": 2, "heads": 2}
 IJEPA = {"class_token": False, "pool": "mean", "positions": "sincos", "init": "ijepa"}
@@ -25,16 +24,8 @@ BEIT = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick():
-    with quick_compilation():
-        yield
-
-
 def build(size=16, seed=0, **fields):
-    """A small network, its parameters with random values where they start at 0, and its jitted
-    `apply` in eval mode.
-    """
+    """A small network, parameters that are random also where they start at 0, its jitted output."""
     network = vit.network(**SMALL | fields)
     params, _ = network.init(jax.random.key(seed), (1, size, size, 3))
     rng = np.random.default_rng(seed)
@@ -78,10 +69,15 @@ def test_relative_positions_depend_on_the_distance_alone():
     "fields", [{}, IJEPA, BEIT, {"small_data": True}], ids=["dino", "ijepa", "beit", "small data"]
 )
 def test_outputs_have_their_shapes_and_agree(fields):
-    network, params, run = build(**fields)
-    tokens, layers, weights = (
-        run(params, IMAGES, returns=name) for name in ("tokens", "layers", "attention")
-    )
+    network, params, _ = build(**fields)
+
+    @jax.jit  # one program, which computes only once what the outputs have in common
+    def outputs(params):
+        kinds = [{"returns": name} for name in ("tokens", "layers", "attention")]
+        kinds.append({"pool": "mean"})
+        return [network.apply(params, {}, IMAGES, train=False, **kind)[0] for kind in kinds]
+
+    tokens, layers, weights, mean = outputs(params)
     assert tokens.shape == (3, 16, 16)
     assert layers.shape == (2, 3, 16, 16)
     count = 16 + int(fields.get("class_token", True))
@@ -89,7 +85,6 @@ def test_outputs_have_their_shapes_and_agree(fields):
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
     if fields.get("small_data"):
         assert np.all(np.asarray(weights)[..., np.arange(count), np.arange(count)] == 0)
-    mean = run(params, IMAGES, pool="mean")
     np.testing.assert_allclose(mean, tokens.mean(1), rtol=1e-4, atol=1e-5)
     # Weights that are seen go another way than those inside: both attend alike.
     norm = params["norm"]
@@ -99,17 +94,14 @@ def test_outputs_have_their_shapes_and_agree(fields):
 
 
 def test_attention_by_hand_equals_jaxs():
-    from sslx.models.transformer import _attend
-
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((2, 5, 3, 4), np.float32) for _ in range(3))
-    bias, mask = (
-        rng.standard_normal((1, 3, 5, 5), np.float32),
-        np.array([[True] * 5, [True] * 3 + [False] * 2]),
-    )
-    given = jnp.asarray(bias), jnp.asarray(mask)[:, None, None, :], 0.3
-    seen, shares = _attend(q, k, v, *given, True)
-    np.testing.assert_allclose(_attend(q, k, v, *given, False)[0], seen, rtol=1e-4, atol=1e-5)
+    bias = rng.standard_normal((1, 3, 5, 5), np.float32)
+    mask = np.array([[True] * 5, [True] * 3 + [False] * 2])
+    attend = jax.jit(_attend, static_argnums=(5, 6))
+    seen, shares = attend(q, k, v, bias, mask[:, None, None, :], 0.3, True)
+    quick, _ = attend(q, k, v, bias, mask[:, None, None, :], 0.3, False)
+    np.testing.assert_allclose(quick, seen, rtol=1e-4, atol=1e-5)
     assert np.all(shares[1, ..., 3:] == 0)
     logits = np.einsum("bthd,bshd->bhts", q, k) * 0.3 + bias
     logits = np.where(mask[:, None, None], logits, -np.inf)
@@ -119,16 +111,13 @@ def test_attention_by_hand_equals_jaxs():
 
 @pytest.mark.parametrize("fields", [{}, IJEPA, BEIT], ids=["dino", "ijepa", "beit"])
 def test_a_subset_of_patches_is_computed_as_if_there_were_no_others(fields):
-    """All patches in another order give the same tokens in that order; padding and hidden patches
-    change nothing.
-    """
+    """Another order of all patches changes only the tokens' order; padding, hidden ones nothing."""
     _, params, run = build(**fields)
     order = np.stack([np.random.default_rng(i).permutation(16) for i in range(3)]).astype(np.int32)
     shuffled = run(params, IMAGES, returns="tokens", keep=order)
-    tokens = np.take_along_axis(
-        np.asarray(run(params, IMAGES, returns="tokens")), order[:, :, None], axis=1
-    )
-    np.testing.assert_allclose(shuffled, tokens, rtol=1e-3, atol=1e-4)
+    tokens = np.asarray(run(params, IMAGES, returns="tokens"))
+    in_order = np.take_along_axis(tokens, order[:, :, None], axis=1)
+    np.testing.assert_allclose(shuffled, in_order, rtol=1e-3, atol=1e-4)
     few = run(params, IMAGES, keep=order[:, :5])
     padded = np.concatenate([order[:, :5], np.zeros((3, 4), np.int32)], axis=1)
     used = np.arange(9) < np.full((3, 1), 5)
@@ -141,7 +130,7 @@ def test_a_subset_of_patches_is_computed_as_if_there_were_no_others(fields):
         row, column = divmod(int(patch), 4)
         other[0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 9.0
     np.testing.assert_allclose(run(params, other, keep=order[:, :5]), few, rtol=1e-4, atol=1e-5)
-    assert not np.allclose(run(params, other)[0], run(params, IMAGES)[0], atol=1e-3)
+    assert not np.allclose(run(params, other, returns="tokens")[0], tokens[0], atol=1e-3)
 
 
 def test_a_mask_token_hides_pixels_but_not_positions():
@@ -163,7 +152,8 @@ def test_a_mask_token_hides_pixels_but_not_positions():
 def test_small_crops_share_the_network_and_views_of_one_size_pass_together():
     network, params, run = build()
     small = IMAGES[:, :8, :8]
-    outputs, _ = apply_to_views(network, params, {}, [IMAGES, small, IMAGES + 1], groups=0)
+    together = jax.jit(partial(apply_to_views, network, groups=0))
+    outputs, _ = together(params, {}, [IMAGES, small, IMAGES + 1])
     for got, images in zip(outputs, (IMAGES, small, IMAGES + 1), strict=True):
         np.testing.assert_allclose(got, run(params, images), rtol=1e-3, atol=1e-4)
     _, params, run = build(**BEIT)
@@ -196,22 +186,21 @@ def test_shifted_copies_come_from_the_four_sides():
     assert [channels[0, 2, c] for c in range(5)] == [2, 0, 1, 5, 0]
 
 
-@pytest.mark.parametrize("remat", [False, True])
-def test_computing_again_and_bfloat16_change_no_more_than_rounding(remat):
-    network, params, _ = build()
-    variant = vit.network(**SMALL, remat=remat, dtype="float32" if remat else "bfloat16")
+def test_computing_again_and_bfloat16_change_no_more_than_rounding():
+    network, params, _ = build(depth=1)
 
-    def loss(network, params):
-        return jnp.sum(network.apply(params, {}, IMAGES, train=True)[0] ** 2)
+    def gradients(network):
+        def loss(params):
+            return jnp.sum(network.apply(params, {}, IMAGES, train=True)[0] ** 2)
 
-    want, got = (
-        jax.jit(jax.value_and_grad(partial(loss, used)))(params) for used in (network, variant)
-    )
-    assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {np.dtype("float32")}
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        np.testing.assert_allclose(
-            a, b, rtol=1e-4 if remat else 0.1, atol=(1e-4 if remat else 0.05) * np.abs(b).max()
-        )
+        return jax.tree.leaves(jax.jit(jax.value_and_grad(loss))(params))
+
+    want = gradients(network)
+    for fields, rtol, atol in (({"remat": True}, 1e-4, 1e-4), ({"dtype": "bfloat16"}, 0.1, 0.05)):
+        got = gradients(vit.network(**SMALL | fields | {"depth": 1}))
+        assert {leaf.dtype for leaf in got} == {np.dtype("float32")}
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol * np.abs(b).max())
 
 
 def test_three_initialisations_that_go_by_one_name():
@@ -257,7 +246,7 @@ def test_three_initialisations_that_go_by_one_name():
         ),
         ({"pool": "max"}, "pool is 'max'; it takes class, mean"),
         ({"heads": 3}, "the heads share the width evenly"),
-        ({"drop_path": 1.0}, "drop_path is 1.0; a probability below 1"),
+        ({"drop_path": 1.0}, "drop_path is 1.0; it takes a probability below 1"),
         (
             {"class_token": False},
             "pool is 'class', but config.model.class_token is False: use mean",

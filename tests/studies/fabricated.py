@@ -1,19 +1,16 @@
-"""A study whose run folders are written by hand: no training, numbers that one can check in one's
-head.
-"""
+"""A study whose run folders are written by hand, with numbers that one can check in one's head."""
 
 import json
 from pathlib import Path
 
-from sslx.studies.plan import Plan, check_study, judged_by
-from sslx.studies.study import Judgement, Study, runs, sweep
+from sslx.studies.plan import check_study
+from sslx.studies.study import Plan, Study, evaluation, runs, sweep
 from sslx.training.run_folder import open_run
 
-JUDGEMENT = Judgement(metrics=("lidar", "rankme"), probe=("linear", "knn"), lidar="200x4")
+EVALUATION = evaluation(metrics=("lidar", "rankme"), lidar="200x4")
 BASE = {"optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.05}
 AXES = {"optimizer.learning_rate": (1e-4, 1e-3, 1e-2), "optimizer.weight_decay": (0.0, 0.05, 0.5)}
-# By learning rate and weight decay: accuracy, LiDAR and RankMe of seed 0; a further seed adds 0.01
-# and 1 to each.
+# By learning rate and weight decay: accuracy, LiDAR and RankMe of seed 0; seed 1 adds 0.01, 1, 1.
 NUMBERS = {
     (1e-3, 0.05): (0.90, 20.0, 30.0),
     (1e-4, 0.05): (0.80, 10.0, 35.0),
@@ -25,21 +22,17 @@ NUMBERS = {
 
 def study(labels: bool = True) -> Study:
     """Five configurations with two seeds, one that diverges and one that has not been run."""
-    found = runs(
-        "configs/digits/simclr.py", *sweep(BASE, AXES), fixed={"duration": "4 steps"}, seeds=2
-    )
-    found += runs("configs/digits/simclr.py", {"optimizer.learning_rate": 1.0}, seeds=1)
-    found += runs("configs/digits/diet.py", seeds=1)
-    judgement = JUDGEMENT if labels else JUDGEMENT._replace(probe=())
-    return Study(
-        tuple(found),
-        ("accuracy", "correlation", "selection", "ablation", "cost"),
-        judgements=(judgement,),
-    )
+    recipe, fixed = "configs/digits.py:simclr", {"duration": "4 steps"}
+    grid = runs(recipe, *sweep(BASE, AXES), fixed=fixed, seeds=2)
+    grid += runs(recipe, {"optimizer.learning_rate": 1.0}, seeds=1)
+    grid += runs("configs/digits.py:diet", seeds=1)
+    tables = ("accuracy", "correlation", "selection", "ablation", "cost")
+    main = EVALUATION if labels else EVALUATION.with_settings(probes=())
+    return Study(tuple(grid), tables, evaluations=(main,))
 
 
 def write(root: Path, labels: bool = True) -> Plan:
-    """The study's folders, as training and judging would leave them."""
+    """Write the study's folders, as training and evaluation would leave them."""
     made = study(labels)
     configs = check_study(made, "fabricated")
     for run in made.runs:
@@ -65,12 +58,12 @@ def write(root: Path, labels: bool = True) -> Plan:
             "reason": "",
             "seconds": {"train": 60.0},
             "memory_gib": 0.5,
-            "judgements": [],
+            "evaluations": [],
         }
         if run.changes["optimizer.learning_rate"] == 1.0:
             outcome |= {"status": "diverged", "reason": "loss became non-finite in step 3"}
         else:
-            (folder / "eval.jsonl").write_text("".join(_verdicts(run, made.judgements[0], labels)))
+            (folder / "eval.jsonl").write_text("".join(_results(run, made.evaluations[0], labels)))
             speeds = [
                 {"step": step, "images_per_second": 1000.0 * (1 + run.changes["seed"])}
                 for step in (2, 4)
@@ -79,14 +72,13 @@ def write(root: Path, labels: bool = True) -> Plan:
                 "".join(json.dumps(line) + "\n" for line in speeds)
             )
         (folder / "outcome.json").write_text(json.dumps(outcome))
-    return Plan("fabricated.py", "fabricated-desk", made, root, configs)
+    return Plan("fabricated.py", "desk", made, root, configs)
 
 
-def _verdicts(run, judgement, labels):
+def _results(run, evaluation, labels):
     rate, decay = (run.changes[field] for field in BASE)
     accuracy, lidar, rankme = NUMBERS[rate, decay]
     seed = run.changes["seed"]
-    settings = judged_by(judgement) | {"seed": 0, "features_of": "", "pool": ""}
     for step, share in ((0, 0.5), (4, 1.0)):
         values = {
             "lidar/representation": share * (lidar + seed),
@@ -95,7 +87,7 @@ def _verdicts(run, judgement, labels):
         if labels:
             values |= {"linear": share * (accuracy + seed / 100), "knn": share * 0.8}
         about = {
-            "settings": settings,
+            "settings": evaluation.settings._asdict(),
             "probe": {},
             "notes": [],
             "scores": {},

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from sslx.evaluation.records import Record
+from sslx.evaluation.results import Record
+from sslx.evaluation.settings import Settings
 from sslx.studies.figures import (
     accuracy_over_epochs,
     metric_against_probe,
@@ -42,7 +43,7 @@ def record(
         step,
         step == 20,
         found | values,
-        {},
+        Settings(),
         {},
         spectrum,
     )
@@ -107,7 +108,7 @@ def test_clid_is_drawn_by_its_score():
     np.testing.assert_allclose(sorted(points(axes)[:, 0]), 2 * stats.zscore(np.arange(10)))
 
 
-def test_what_is_missing_is_said():
+def test_what_is_missing_is_written_there():
     assert "no labels" in texts(metric_against_probe(sweep(labels=False), [RANK]))
     assert "not measured" in texts(metric_against_probe(sweep(), ["rankme/embedding"]))
     assert "undefined, 1 run" in texts(metric_against_probe([record()], [RANK]))
@@ -123,10 +124,10 @@ def test_what_is_missing_is_said():
         spectra([]),
         regret({}),
     ):
-        assert "nothing was judged" in texts(figure)
+        assert "nothing was evaluated" in texts(figure)
 
 
-def test_over_training_the_mean_is_over_runs_where_all_were_judged():
+def test_over_training_the_mean_is_over_runs_where_all_were_evaluated():
     records = [
         record(seed=seed, step=step)
         for seed in range(3)

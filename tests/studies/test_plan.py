@@ -1,6 +1,4 @@
-"""A study's mistakes are found before its first run; and what a study costs, without images or
-training.
-"""
+"""A study's mistakes are found before its first run; and what it costs, without any training."""
 
 import json
 
@@ -8,16 +6,16 @@ import pytest
 
 from sslx.studies.estimate import ONE_CORE, ONE_GPU, costs_of, dry, images_of, remaining
 from sslx.studies.evidence import gather
-from sslx.studies.plan import check_study, config_of, load_plan, works_of
-from sslx.studies.runner import Outcome
-from sslx.studies.study import Judgement, Run, Study, runs
+from sslx.studies.plan import config_of, evaluation_words, load_plan, works_of
+from sslx.studies.runner import read_outcome
+from sslx.studies.study import Run, Study, evaluation, runs
 from tests.studies import fabricated
 
 GOOD = """
-from sslx.studies.study import Judgement, Study, runs
+from sslx.studies.study import Study, evaluation, runs
 def get_study(scale):
-    found = runs("configs/digits/simclr.py", {"optimizer.learning_rate": 0.1}, seeds=2)
-    return Study(tuple(found), ("accuracy",), judgements=(Judgement(lidar="200x4"),))
+    found = runs("configs/digits.py:simclr", {"optimizer.learning_rate": 0.1}, seeds=2)
+    return Study(tuple(found), ("accuracy",), evaluations=(evaluation(lidar="200x4"),))
 """
 
 
@@ -35,20 +33,32 @@ def test_a_study_becomes_commands_that_a_user_could_type(good, tmp_path):
     folder = tmp_path / "good-desk" / "digits-simclr-learning_rate=0.1-seed=0"
     assert first.train == (
         "train.py",
-        "--config=configs/digits/simclr.py",
+        "--config=configs/digits.py:simclr",
         "--config.optimizer.learning_rate=0.1",
         "--config.seed=0",
         f"--run={folder}",
     )
-    assert first.judgements[0][:3] == ("eval.py", "--missing", "--nopixels")
-    assert "--lidar=200x4" in first.judgements[0]
+    assert first.evaluations == (
+        (
+            "eval.py",
+            "--missing",
+            "--nopixels",
+            "--checkpoint=all",
+            "--metrics=lidar,debiased_lidar,rankme,augmented_rankme,alpha_req",
+            "--probe=linear,knn",
+            "--protocol=lbfgs",
+            "--images=10000",
+            "--lidar=200x4",
+            "--lidar_delta=0.0001",
+        ),
+    )
     assert second.name.endswith("seed=1")
 
 
 def test_a_program_of_the_theory_is_a_run_too(tmp_path):
     run = Run(
         "free",
-        "configs/theory/vmf.py",
+        "configs/theory.py:vmf",
         {"rows": "free", "seed": 1},
         "free",
         "theory.identifiability",
@@ -60,11 +70,11 @@ def test_a_program_of_the_theory_is_a_run_too(tmp_path):
     assert two.train == (
         "-m",
         "theory.identifiability",
-        "--config=configs/theory/vmf.py",
+        "--config=configs/theory.py:vmf",
         "--config.rows=free",
         "--config.seed=1",
     )
-    assert one.judgements == ()
+    assert one.evaluations == ()
     assert gather(plan).facts["toy"].status == "missing"
 
 
@@ -76,31 +86,43 @@ def test_a_program_of_the_theory_is_a_run_too(tmp_path):
             "several runs called digits-simclr-learning",
         ),
         (
-            GOOD.replace("simclr.py", "simlcr.py"),
-            "recipe configs/digits/simlcr.py, which does not exist",
+            GOOD.replace("digits.py", "digit.py"),
+            "recipe configs/digit.py, which does not exist",
         ),
-        (GOOD.replace("learning_rate", "lerning_rate"), r"Did you mean optimizer.learning_rate\?"),
+        (
+            GOOD.replace(":simclr", ":simlcr"),
+            "no recipe configs/digits.py:simlcr. Did you mean 'simclr'",
+        ),
+        (
+            GOOD.replace("learning_rate", "lerning_rate"),
+            r"Did you mean 'optimizer.learning_rate'\?",
+        ),
         (GOOD.replace("0.1}", "'fast'}"), "digits-simclr-learning_rate=fast-seed=0: "),
         (
             GOOD.replace('lidar="200x4"', 'metrics=("lidra",)'),
-            "judges by the metric 'lidra'; there are lidar, ",
+            "good-desk, evaluation main: --metrics .* 'lidra'; it takes lidar, ",
         ),
         (
-            GOOD.replace('lidar="200x4"', 'probe=("svm",)'),
-            "judges by the probe 'svm'; there are linear, knn",
+            GOOD.replace('lidar="200x4"', 'probes=("svm",)'),
+            "--probe .* 'svm'; it takes linear, knn",
         ),
-        (GOOD.replace('lidar="200x4"', 'protocol="moco"'), "the protocol 'moco'"),
+        (
+            GOOD.replace('lidar="200x4"', 'probe=("knn",)'),
+            "unexpected field names: .'probe'.",
+        ),
+        (GOOD.replace('lidar="200x4"', "seed=1"), "eval.py evaluates with seed 0"),
+        (GOOD.replace('lidar="200x4"', 'protocol="moco"'), "--protocol .* 'moco'"),
         (GOOD.replace("200x4", "many"), "--lidar is 'many'; it takes n x q such as 1000x50"),
         (
             GOOD.replace('("accuracy",)', '("acuracy",)'),
-            "the table 'acuracy'; there are accuracy, ",
+            "table of good-desk is 'acuracy'; it takes accuracy, ",
         ),
         (
             GOOD.replace('("accuracy",)', '(), ("spectrum",)'),
-            "the figure 'spectrum'; there are metric_against_probe",
+            "figure of good-desk is 'spectrum'; it takes metric_against_probe",
         ),
         (GOOD.replace("seeds=2", "seeds=0"), "has no runs"),
-        ("x = 1", "has no function get_study"),
+        ("x = 1", "is not a study: it has no function get_study"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_runs(good, tmp_path, text, message):
@@ -112,7 +134,7 @@ def test_a_mistake_is_one_line_before_anything_runs(good, tmp_path, text, messag
 def test_a_study_that_does_not_exist_names_the_nearest(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"no study 'configs/studies/lidar_vicerg.py'. Did you mean .*lidar_vicreg.py",
+        match=r"no study 'configs/studies/lidar_vicerg.py'. Did you mean '.*lidar_vicreg.py'",
     ):
         load_plan("configs/studies/lidar_vicerg.py", tmp_path)
     with pytest.raises(ValueError, match="no scale 'pocket'; it has desk and paper"):
@@ -133,14 +155,9 @@ def test_a_folder_that_holds_another_run_is_refused(good, tmp_path):
 
 
 def test_operations_are_those_of_the_network():
-    """A ResNet-50 at 224 pixels takes 4.1 billion multiply-adds forward, thrice that with the
-    backward pass.
-    """
-    run = runs(
-        "configs/imagenet/simclr.py",
-        {"duration": "100 steps", "batch_size": 8, "optimizer.warmup": "0 steps"},
-        seeds=1,
-    )[0]
+    """A ResNet-50 at 224 pixels takes 4.1 billion multiply-adds forward, thrice that in all."""
+    changes = {"duration": "100 steps", "batch_size": 8, "optimizer.warmup": "0 steps"}
+    run = runs("configs/imagenet.py:simclr", changes, seeds=1)[0]
     cost = costs_of({"a": config_of(run)})["a"]
     assert cost.steps == 100
     per_image = cost.operations / (100 * 8)
@@ -155,13 +172,13 @@ def test_the_estimate_needs_no_images_and_traces_equal_structures_once(tmp_path,
     traced = []
     monkeypatch.setattr(estimate, "step_operations", lambda *given: traced.append(given) or 1e9)
     found = runs(
-        "configs/mnist5k/sdiet.py",
+        "configs/mnist5k.py:sdiet",
         {"method.rows": "host"},
         {"optimizer.learning_rate": 1.0},
         seeds=2,
     )
     found += runs(
-        "configs/digits/simclr.py", {"devices": 1, "data.train_split": "train[:50%]"}, seeds=1
+        "configs/digits.py:simclr", {"devices": 1, "data.train_split": "train[:50%]"}, seeds=1
     )
     costs = costs_of({run.name: config_of(run) for run in found})
     assert len(traced) == 3
@@ -170,12 +187,17 @@ def test_the_estimate_needs_no_images_and_traces_equal_structures_once(tmp_path,
     assert images_of(half) == (round(1437 / 2), (8, 8, 1))
     assert costs[found[-1].name].speed == ONE_CORE
     half.data.name = "folder:somewhere"
-    assert costs_of({"a": half})["a"].steps == 0
+    assert costs_of({"a": half}) == {}
 
 
 def test_s_diet_with_rows_on_the_host_can_be_estimated():
-    run = runs("configs/digits/sdiet.py", {"method.rows": "host"}, seeds=1)[0]
+    run = runs("configs/digits.py:sdiet", {"method.rows": "host"}, seeds=1)[0]
     assert costs_of({"a": config_of(run)})["a"].operations > 1e9
+
+
+def write_outcome(work, **changes):
+    outcome = read_outcome(work.folder)._replace(**changes)
+    (work.folder / "outcome.json").write_text(json.dumps(outcome._asdict()))
 
 
 def test_what_is_left_follows_the_runs_that_have_ended(tmp_path, monkeypatch):
@@ -184,42 +206,28 @@ def test_what_is_left_follows_the_runs_that_have_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "step_operations", lambda *given: 1e9)
     plan = fabricated.write(tmp_path)
     works, costs = works_of(plan), costs_of(plan.configs)
-    # Ten runs took 60 seconds each, one diverged, one is missing (another recipe: as many times
-    # what was estimated).
     finished = [work for work in works if (work.folder / "outcome.json").exists()]
+    (left,) = (work for work in works if work not in finished)
+    # Ten runs took 60 seconds each and one diverged. One is missing, of another recipe: what was
+    # estimated for it counts as many times as for the others.
     for work in finished:
-        judged = tuple(" ".join(words) for words in work.judgements)
-        outcome = Outcome(
-            **json.loads((work.folder / "outcome.json").read_text()) | {"judgements": judged}
-        )
-        (work.folder / "outcome.json").write_text(json.dumps(outcome._asdict()))
-    left = (
-        works[-1]
-        if works[-1] not in finished
-        else next(work for work in works if work not in finished)
-    )
-    simclr = costs[finished[0].name]
-    expected = 60 * costs[left.name].seconds() / simclr.seconds()
+        write_outcome(work, evaluations=tuple(" ".join(words) for words in work.evaluations))
+    first, *others = finished
+    expected = 60 * costs[left.name].seconds() / costs[first.name].seconds()
     assert remaining(works, costs) == pytest.approx(expected)
-    # One that has been trained is only to be judged: as long as the others were.
-    for work in finished[1:]:
-        outcome = json.loads((work.folder / "outcome.json").read_text())
-        outcome["seconds"]["eval.py"] = 7.0
-        (work.folder / "outcome.json").write_text(json.dumps(outcome))
-    outcome = json.loads((finished[0].folder / "outcome.json").read_text()) | {
-        "status": "trained",
-        "judgements": [],
-    }
-    (finished[0].folder / "outcome.json").write_text(json.dumps(outcome))
+    # One that has been trained is only to be evaluated, as long as the others were.
+    for work in others:
+        write_outcome(work, seconds={"train": 60.0, "eval.py": 7.0})
+    write_outcome(first, status="trained", evaluations=())
     assert remaining(works, costs) == pytest.approx(expected + 7 + 7)
-    (finished[0].folder / "outcome.json").write_text(json.dumps(outcome | {"status": "diverged"}))
+    write_outcome(first, status="diverged")
     text = dry(works, plan.configs)
     assert text.count("done ") == 11
     assert "1 of 12 runs are missing" in text
 
 
-def test_every_judgement_says_all_that_verdicts_are_compared_by():
-    study = Study(
-        tuple(runs("configs/digits/diet.py", seeds=1)), (), judgements=(Judgement(lidar="masking"),)
-    )
-    check_study(study, "name")
+def test_every_setting_becomes_a_word():
+    main = evaluation(lidar="masking", probe_data="digits", features_of="teacher", pool="mean")
+    words = evaluation_words(main)
+    for word in ("--lidar=1000x50", "--probe_data=digits", "--features_of=teacher", "--pool=mean"):
+        assert word in words

@@ -1,4 +1,4 @@
-"""From run folders to tables: equal to a stored text, whatever the order and whatever is missing."""
+"""From run folders to tables: equal to a stored text, whatever is missing."""
 
 import importlib
 import json
@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from sslx.evaluation.tables import markdown
-from sslx.studies.contents import make_tables
 from sslx.studies.evidence import gather, read_evidence, write_evidence
-from sslx.studies.results import write_results
-from sslx.studies.study import Published
+from sslx.studies.results import readme, write_results
+from sslx.studies.study import Plan, Published
+from sslx.studies.table_files import write_tables
+from sslx.studies.tables import make_tables
 from tests.studies import fabricated
 
 STORED = Path(__file__).with_name("fabricated.md")
@@ -35,8 +36,8 @@ def rows(table):
 
 
 def test_the_tables_of_fabricated_runs_equal_the_stored_text(plan):
-    found = "\n".join(map(markdown, make_tables(plan.study, gather(plan))))
-    assert found == STORED.read_text(), "if this is meant, store the new text"
+    text = "\n".join(map(markdown, make_tables(plan.study, gather(plan))))
+    assert text == STORED.read_text(), "if this is meant, store the new text"
 
 
 def test_numbers_that_can_be_calculated_by_hand(plan):
@@ -50,8 +51,8 @@ def test_numbers_that_can_be_calculated_by_hand(plan):
     header = tables(plan)["correlation"].header[2:]
     along = dict(zip(header, correlations, strict=True))
     assert along["learning_rate, Spearman"].startswith("+1.00 ")
-    # Ranks of accuracy 5 6 3 4 1 2 and of LiDAR 3 4 1 2 5 6: 1 - 6 * (4 + 4 + 4 + 4 + 16 + 16) / (6
-    # * 35); of the 15 pairs 7 are in order.
+    # Ranks of accuracy 5 6 3 4 1 2 and of LiDAR 3 4 1 2 5 6: 1 - 6 * (4 + 4 + 4 + 4 + 16 + 16) /
+    # (6 * 35); of the 15 pairs 7 are in order.
     assert along["weight_decay, Spearman"].startswith("-0.37 ")
     assert along["weight_decay, tau-b"].startswith("-0.07 ")
 
@@ -63,7 +64,7 @@ def test_every_cell_knows_its_runs(plan):
     assert row[2].runs == (f"{base}0", f"{base}1")
 
 
-def test_what_diverged_and_what_is_missing_is_said(plan):
+def test_what_diverged_and_what_is_missing_is_in_the_notes(plan):
     for table in tables(plan).values():
         assert (
             "digits-simclr-learning_rate=1.0-seed=0 diverged: loss became non-finite in step 3"
@@ -77,31 +78,33 @@ def test_what_diverged_and_what_is_missing_is_said(plan):
 
 
 def test_published_numbers_stand_beside_ours_with_their_source(plan):
-    said = (
+    published = (
         Published("simclr", "digits", "99.9", "a paper"),
         Published("byol", "digits", "98.0", "another"),
     )
-    table = make_tables(plan.study._replace(tables=("accuracy",), published=said), gather(plan))[0]
+    study = plan.study._replace(tables=("accuracy",), published=published)
+    table = make_tables(study, gather(plan))[0]
     found = rows(table)
     assert found["digits", "simclr"][-1] == "99.9 (a paper)"
     assert found["digits", "diet"][-1] == "not published here"
     assert found["digits", "byol"][0] == "not run"
     picks = (Published("lidar", "learning_rate", "65.0", "a paper"),)
-    table = make_tables(plan.study._replace(tables=("selection",), published=picks), gather(plan))[
-        0
-    ]
+    study = plan.study._replace(tables=("selection",), published=picks)
+    table = make_tables(study, gather(plan))[0]
     assert "65.0" in rows(table)["a paper", "LiDAR"]
     assert "not published here" in rows(table)["a paper", "LiDAR"]
 
 
 def at(plan, **values):
     """The plan's final records, with other values."""
-    return [record._replace(values=record.values | values) for record in gather(plan).final("main")]
+    final = gather(plan).final(plan.study.evaluations[0])
+    return [record._replace(values=record.values | values) for record in final]
 
 
 def test_picks_are_followed_to_other_data(plan):
-    other = plan.study.judgements[0]._replace(name="far", probe_data="mnist5k")
-    study = plan.study._replace(tables=("transfer",), judgements=(plan.study.judgements[0], other))
+    main = plan.study.evaluations[0]
+    other = main._replace(name="far").with_settings(probe_data="mnist5k")
+    study = plan.study._replace(tables=("transfer",), evaluations=(main, other))
     evidence = gather(plan)
     far = [
         r._replace(values={"linear": 0.5 + r.config["seed"] / 10 + (r.values["linear"] < 0.82)})
@@ -120,17 +123,18 @@ def test_picks_are_followed_to_other_data(plan):
 
 
 def test_settings_of_lidar_are_compared_by_one_probe(plan):
-    short = plan.study.judgements[0]._replace(
-        name="few", lidar="100x2", delta=1e-2, metrics=("lidar",), probe=()
+    first = plan.study.evaluations[0]
+    short = first._replace(name="few").with_settings(
+        lidar_images=100, lidar_views=2, lidar_delta=1e-2, metrics=("lidar",), probes=()
     )
-    study = plan.study._replace(tables=("settings",), judgements=(plan.study.judgements[0], short))
+    study = plan.study._replace(tables=("settings",), evaluations=(first, short))
     evidence = gather(plan)
     evidence.records["few"] = [
         record._replace(
             values={"lidar/representation": -record.values["lidar/representation"]},
             seconds={"views": 0.5},
         )
-        for record in evidence.final("main")
+        for record in evidence.final(first)
     ]
     main, few = ([cell.text for cell in row] for row in make_tables(study, evidence)[0].rows)
     assert main[1:4] == ["200x4", "0.0001", "LiDAR representation"]
@@ -186,22 +190,59 @@ def test_results_hold_everything_but_weights_and_can_be_made_again_from_themselv
         assert (tmp_path / f"{name}.svg").read_text().endswith("</svg>\n")
     text = (tmp_path / "README.md").read_text()
     assert "12 runs, 10 done, 1 diverged, 1 missing" in text
-    again = read_evidence(tmp_path, plan.study.judgements)
+    again = read_evidence(tmp_path, plan.study.evaluations)
     assert make_tables(plan.study, again) == make_tables(plan.study, gather(plan))
     write_evidence(again, tmp_path / "again")
     for name in ("records.jsonl", "runs.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_a_verdict_cut_short_and_one_at_other_settings_change_nothing(plan, tmp_path):
+OTHER = {
+    "metrics": ["lidar"],
+    "probes": ["linear"],
+    "protocol": "diet",
+    "images": 100,
+    "lidar_images": 100,
+    "lidar_views": 3,
+    "seed": 1,
+    "lidar_delta": 1e-2,
+    "probe_data": "mnist5k",
+    "features_of": "teacher",
+    "pool": "mean",
+}
+
+
+def test_results_at_other_settings_and_those_cut_short_change_nothing(plan, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(plan.folder, root)
     path = root / "digits-simclr-learning_rate=0.001-weight_decay=0.05-seed=0" / "eval.jsonl"
     line = json.loads(path.read_text().splitlines()[-1])
-    other = line | {"linear": 0.1, "settings": line["settings"] | {"lidar_images": 100}}
-    path.write_text(path.read_text() + json.dumps(other) + "\n" + json.dumps(line)[:50])
+    assert OTHER.keys() == line["settings"].keys(), "every field takes part"
+    lines = [
+        line | {"linear": 0.1, "settings": line["settings"] | {f: v}} for f, v in OTHER.items()
+    ]
+    text = "".join(json.dumps(other) + "\n" for other in lines)
+    path.write_text(path.read_text() + text + json.dumps(line)[:50])
     copy = plan._replace(folder=root)
     assert make_tables(copy.study, gather(copy)) == make_tables(plan.study, gather(plan))
+
+
+def test_the_seconds_of_training_and_evaluation_are_added_up(plan):
+    evidence = gather(plan)
+    name = next(iter(evidence.facts))
+    assert evidence.facts[name].seconds == {"train": 60.0}
+    facts = evidence.facts[name]._replace(seconds={"train": 3600.0, "judge": 1800.0})  # older files
+    text = readme(plan, evidence._replace(facts={name: facts}), [], ["A note."], [])
+    assert "1.5 hours of single runs, evaluation included. Machine: 1 x cpu" in text
+    assert "\n\nA note.\n" in text
+
+
+def test_without_matplotlib_there_are_tables_and_a_note(plan, tmp_path, monkeypatch):
+    plan = plan._replace(study=plan.study._replace(figures=("regret",)))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    paths = write_results(plan, gather(plan), tmp_path)
+    assert "Figures are left out: they need matplotlib" in (tmp_path / "README.md").read_text()
+    assert not [path for path in paths if path.suffix in (".png", ".svg")]
 
 
 def test_without_labels_selection_works_and_says_why_columns_are_empty(tmp_path):
@@ -222,14 +263,17 @@ def test_an_empty_study_has_tables_that_say_so(tmp_path):
         markdown(table)
 
 
-@pytest.mark.parametrize(
-    "folder", sorted(Path("results").glob("*")), ids=lambda folder: folder.name
-)
-def test_the_tables_in_results_are_those_of_its_records(folder):
+@pytest.mark.parametrize("folder", sorted(Path("results").glob("*")), ids=lambda path: path.name)
+def test_the_files_in_results_are_those_of_its_records(folder, tmp_path):
+    path = f"configs/studies/{folder.name}.py"
     study = importlib.import_module(f"configs.studies.{folder.name}").get_study("desk")
-    found = {
-        table.name: markdown(table)
-        for table in make_tables(study, read_evidence(folder, study.judgements))
-    }
-    assert found == {name: (folder / f"{name}.md").read_text() for name in study.tables}
-    assert {run.name for run in study.runs} == set(json.loads((folder / "runs.json").read_text()))
+    evidence = read_evidence(folder, study.evaluations)
+    tables = make_tables(study, evidence)
+    write_evidence(evidence, tmp_path)
+    for file in (*write_tables(tables, tmp_path), *tmp_path.glob("r*.json*")):
+        assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
+    assert [run.name for run in study.runs] == list(evidence.facts)
+    note = (folder / "README.md").read_text().split("\n\n")[2]
+    pictures = [folder / f"{name}.png" for name in study.figures]
+    plan = Plan(path, "desk", study, tmp_path, {})
+    assert readme(plan, evidence, tables, [note], pictures) == (folder / "README.md").read_text()

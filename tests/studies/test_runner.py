@@ -1,6 +1,4 @@
-"""What is missing is run once, whatever is killed: with small programs in place of train.py and
-eval.py.
-"""
+"""What is missing is run once, whatever is killed: with small programs instead of train.py."""
 
 import json
 import os
@@ -15,8 +13,7 @@ import pytest
 
 from sslx.studies.runner import Outcome, Work, in_turn, is_finished, read_outcome, run_missing
 
-# Counts to five in a file, a step at a time, and goes on where it was; ends with its parent, as the
-# commands do.
+# Counts to five in a file, and goes on where it was; ends with its parent, as the commands do.
 TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -45,9 +42,9 @@ def program(folder: Path, text: str, *words: object) -> tuple[str, ...]:
     return ("-c", text, str(folder), *map(str, words))
 
 
-def work(root: Path, name: str, train: str = TRAIN, *judgements: str) -> Work:
+def work(root: Path, name: str, train: str = TRAIN, *evaluations: str) -> Work:
     folder = root / name
-    return Work(name, folder, program(folder, train), tuple(("-c", text) for text in judgements))
+    return Work(name, folder, program(folder, train), tuple(("-c", text) for text in evaluations))
 
 
 def works(root: Path) -> list[Work]:
@@ -61,7 +58,7 @@ def do(root: Path, *found: Work) -> dict[str, Outcome]:
     }
 
 
-def test_a_run_is_trained_and_judged_and_never_again(tmp_path):
+def test_a_run_is_trained_and_evaluated_and_never_again(tmp_path):
     one = work(tmp_path, "a", TRAIN, "import sys; print(sys.argv[1])")
     outcome = do(tmp_path, one)["a"]
     assert outcome.status == "done"
@@ -71,10 +68,10 @@ def test_a_run_is_trained_and_judged_and_never_again(tmp_path):
     assert is_finished(one)
     assert do(tmp_path, one) == {}
     assert (one.folder / "output.txt").read_text() == f"--run={one.folder}\n"
-    # Another judgement of the same run, by another study, does not train it again.
-    both = one._replace(judgements=(*one.judgements, ("-c", "print('more')")))
+    # Another evaluation of the same run, by another study, does not train it again.
+    both = one._replace(evaluations=(*one.evaluations, ("-c", "print('more')")))
     assert not is_finished(both)
-    assert len(do(tmp_path, both)["a"].judgements) == 2
+    assert len(do(tmp_path, both)["a"].evaluations) == 2
     assert (one.folder / "starts").read_text() == "x"
 
 
@@ -121,10 +118,10 @@ def shard(root: Path, number: int) -> subprocess.Popen[str]:
 
 def test_two_shards_at_once_do_each_run_once(tmp_path):
     both = [shard(tmp_path, 1), shard(tmp_path, 2)]
-    said = [process.communicate(timeout=120)[0].splitlines() for process in both]
-    ended = [line.split()[0] for lines in said for line in lines if line.endswith(" done")]
+    outputs = [process.communicate(timeout=120)[0].splitlines() for process in both]
+    ended = [line.split()[0] for lines in outputs for line in lines if line.endswith(" done")]
     assert sorted(ended) == [f"run-{number}" for number in range(6)]
-    assert all(lines for lines in said)
+    assert all(outputs)
     assert all((tmp_path / name / "starts").read_text() == "x" for name in ended)
 
 
@@ -146,13 +143,13 @@ def test_killed_at_random_it_goes_on_and_nothing_is_done_twice(tmp_path):
     assert [(one.folder / "starts").read_text() for one in finished] == before
 
 
-def test_a_run_that_is_killed_while_it_is_judged_is_not_trained_again(tmp_path):
+def test_a_run_that_is_killed_while_it_is_evaluated_is_not_trained_again(tmp_path):
     one = work(tmp_path, "a", TRAIN, "raise SystemExit(130)")
     with pytest.raises(KeyboardInterrupt):
         do(tmp_path, one)
     assert read_outcome(one.folder).status == "trained"
     assert not is_finished(one)
-    assert do(tmp_path, one._replace(judgements=(("-c", "pass"),)))["a"].status == "done"
+    assert do(tmp_path, one._replace(evaluations=(("-c", "pass"),)))["a"].status == "done"
     assert (one.folder / "starts").read_text() == "x"
 
 
@@ -196,6 +193,19 @@ def test_the_status_tells_what_each_run_is_doing(tmp_path):
     )
     line = status([waiting], tmp_path / "claims", 90.0).splitlines()[0]
     assert line == "training 0/?  waiting  on box, process 77"
+
+
+def test_an_outcome_of_an_older_version_is_understood(tmp_path):
+    one = work(tmp_path, "a", TRAIN, "pass")
+    do(tmp_path, one)
+    path = one.folder / "outcome.json"
+    fields = json.loads(path.read_text())
+    fields["judgements"] = fields.pop("evaluations")
+    path.write_text(json.dumps(fields))
+    assert is_finished(one)
+    both = one._replace(evaluations=(*one.evaluations, ("-c", "print('more')")))
+    assert len(do(tmp_path, both)["a"].evaluations) == 2
+    assert (one.folder / "starts").read_text() == "x"
 
 
 def test_an_outcome_that_was_cut_short_counts_as_none(tmp_path):

@@ -12,7 +12,7 @@ from jax import random
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from configs.theory.vmf import get_config
+from configs.theory import vmf
 from tests import commands
 from theory import identifiability as simulation
 from theory.vmf import make_world
@@ -20,7 +20,7 @@ from theory.vmf import make_world
 
 def tiny(**changes):
     """A world with more overlap than the published ones, which is learnt in seconds."""
-    config = get_config()
+    config = vmf()
     config.update(
         {"dim": 3, "classes": 50, "instances": 100, "kappa": 5.0, "batch_size": 512} | changes
     )
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_says_what_to_lower(world, monkeypatch):
 
 
 def test_published_scores_are_found_by_setting():
-    config = get_config()
+    config = vmf()
     assert simulation.published(config) == {"z R2 %": 99.0, "v R2 %": 99.9}
     config.rows = "unit"
     assert simulation.published(config) == {"z R2 %": 98.6, "v R2 %": 99.9}
@@ -211,7 +211,7 @@ def test_ctrl_c_prints_the_scores_so_far(monkeypatch, capsys):
     ],
 )
 def test_a_setting_that_cannot_be_simulated_is_refused(change, message):
-    config = get_config()
+    config = vmf()
     config.update(change)
     with pytest.raises(ValueError, match=message):
         simulation.check(config)
@@ -221,7 +221,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(tmp_path):
     words = (
         "-m",
         "theory.identifiability",
-        "--config=configs/theory/vmf.py",
+        "--config=configs/theory.py:vmf",
         "--config.rows=fixed",
     )
     output = commands.run(tmp_path, *words, expect=2)

@@ -9,30 +9,24 @@ import pytest
 from theory import noise
 
 pytestmark = pytest.mark.slow
-SEEDS = np.arange(1, 6)
 
 
-def test_without_smoothing_the_quiet_feature_wins_unless_features_are_normalised():
-    plain, unit = (
-        np.asarray(noise.quiet_to_noisy(SEEDS, 0.0, normalise)) for normalise in (False, True)
-    )
+def test_the_quiet_feature_wins_and_smoothing_and_unit_norm_change_that(capsys, monkeypatch):
+    train, ratios = noise.quiet_to_noisy, []
+
+    def record(*settings):
+        ratios.append(np.asarray(train(*settings)))
+        return ratios[-1]
+
+    monkeypatch.setattr(noise, "quiet_to_noisy", record)
+    monkeypatch.setattr(sys, "argv", ["noise"])
+    noise.main()
+    plain, unit, smooth_plain, smooth_unit = ratios
     assert plain.shape == (5,)
     assert plain.min() > 4
     assert unit.max() < 2.5
-
-
-def test_the_command_shows_that_smoothing_reverses_it(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["noise"])
-    noise.main()
-    rows = {
-        smoothing: [float(number) for number in numbers]
-        for smoothing, *numbers in re.findall(
-            r"smoothing (\S+) +(\S+) - (\S+) +(\S+) - (\S+)", capsys.readouterr().out
-        )
-    }
-    assert list(rows) == ["0.0", "0.8"]
-    plain_low, _, _, unit_high = rows["0.0"]
-    assert plain_low > 4 > 2.5 >= unit_high
-    _, plain_high, unit_low, _ = rows["0.8"]
-    assert plain_high < 4
-    assert unit_low > 2.5
+    assert smooth_plain.max() < 4
+    assert smooth_unit.min() > 2.5
+    rows = re.findall(r"smoothing (\S+) +(\S+ - \S+) +(\S+ - \S+)", capsys.readouterr().out)
+    spans = [f"{values.min():.1f} - {values.max():.1f}" for values in ratios]
+    assert rows == [("0.0", *spans[:2]), ("0.8", *spans[2:])]

@@ -8,8 +8,11 @@ import scipy.special
 import scipy.stats
 from jax import random
 
-from configs.theory.vmf import get_config
+from configs.theory import vmf
 from theory.vmf import draw, generate, make_world, sample_vmf
+
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def sample(d: int, kappa: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +51,7 @@ def test_the_cosine_follows_its_law_in_three_dimensions():
 
 @pytest.fixture(scope="module")
 def world():
-    return make_world(get_config())
+    return make_world(vmf())
 
 
 def test_the_generator_is_injective_and_nearly_orthogonal_in_each_layer(world):
@@ -69,7 +72,7 @@ def test_the_generator_is_injective_and_nearly_orthogonal_in_each_layer(world):
     ("conditional", "cosine"), [("vmf", 0.78), ("laplace", 0.33), ("normal", 0.44)]
 )
 def test_a_latent_lies_near_the_class_of_its_instance(conditional, cosine, world):
-    config = get_config()
+    config = vmf()
     config.conditional, config.instances = conditional, 120
     index, latents = jax.jit(lambda key: draw(key, config, world, 20_000))(random.key(0))
     assert set(np.unique(index)) == set(range(120))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs import base
-from sslx.data import sources
+from sslx.data.load import load
 from sslx.data.order import order
 from sslx.training import parallel
 from sslx.training.input import Input
@@ -50,7 +50,7 @@ def data_config(folder, decoded_gib: float):
 
 def open_input(folder, way: str, seed: int = 5) -> Input:
     resident, decoded, workers = WAYS[way]
-    train = sources.load(data_config(folder, decoded)).train
+    train = load(data_config(folder, decoded)).train
     mesh = parallel.start(1)
     return Input(train.images, seed, BATCH, mesh, resident_bytes=resident * 2**30, workers=workers)
 
@@ -63,7 +63,7 @@ def images_of(batch) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("way", list(WAYS))
 def test_every_way_gives_the_images_of_the_order_from_any_step(folder, way, capfd):
-    expected = sources.load(data_config(folder, 1.0)).train
+    expected = load(data_config(folder, 1.0)).train
     batches = open_input(folder, way)
     assert batches.resident == (way == "resident")
     for start in (
@@ -78,7 +78,7 @@ def test_every_way_gives_the_images_of_the_order_from_any_step(folder, way, capf
 
 
 def test_decoding_as_needed_has_the_facts_labels_and_indexing_of_the_kept_array(folder):
-    kept, streamed = (sources.load(data_config(folder, gib)).train for gib in (1.0, 0.0))
+    kept, streamed = (load(data_config(folder, gib)).train for gib in (1.0, 0.0))
     assert kept.facts == streamed.facts
     np.testing.assert_array_equal(kept.labels, streamed.labels)
     assert kept.images.shape == streamed.images.shape == (50, 16, 16, 3)
@@ -94,7 +94,7 @@ def test_a_file_that_changed_under_a_run_stops_it_with_its_name(folder, tmp_path
         Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number}.png")
     config = data_config(folder, 0.0)
     config.name = f"folder:{tmp_path}"
-    images = sources.load(config).train.images
+    images = load(config).train.images
     (tmp_path / "2.png").write_bytes(b"other")
     assert (images[:2][:, 0, 0, 0] == [0, 1]).all()
     with pytest.raises(
@@ -109,14 +109,14 @@ jax.config.update("jax_platforms", "cpu")
 index, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=index)
 from pathlib import Path
-from sslx.data import sources
+from sslx.data.load import load
 from sslx.training import parallel
 from sslx.training.input import Input
 from tests.training.test_input import BATCH, data_config
 mesh = parallel.start(0, BATCH)
 assert mesh.size == 2
 for name, decoded in (("mapped", 1.0), ("threads", 0.0)):
-    train = sources.load(data_config(Path(folder), decoded)).train
+    train = load(data_config(Path(folder), decoded)).train
     read = []
     class Watched:
         shape, nbytes = train.images.shape, train.images.nbytes
@@ -136,7 +136,7 @@ for name, decoded in (("mapped", 1.0), ("threads", 0.0)):
 
 
 def test_two_processes_read_disjoint_halves_of_the_one_process_batch(folder):
-    sources.load(data_config(folder, 1.0))
+    load(data_config(folder, 1.0))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

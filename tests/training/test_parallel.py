@@ -11,7 +11,7 @@ def test_the_mesh_has_the_devices_asked_for():
 
 
 def test_without_a_number_the_batch_divides_over_the_cpu_cores(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr("sslx.training.parallel.CORES", 6)
     assert parallel.start(0, 128).size == 4  # 6 and 5 do not divide 128
     assert parallel.start(0, 96).size == 6
     assert parallel.start(0, 40).size == 2  # at least 16 images for a device

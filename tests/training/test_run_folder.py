@@ -1,6 +1,6 @@
 import pytest
 
-from configs import base, methods
+from configs import base
 from sslx.training.run_folder import choose_features, open_run, read_config
 
 DATA = {"train": {"count": 10, "hash": "abc"}, "test": None}
@@ -41,14 +41,14 @@ def test_what_is_no_run_is_said_with_the_runs_beside_it(tmp_path, config):
 
 def test_what_the_features_are_read_from_can_be_chosen_after_training_where_there_is_a_choice():
     config = base.get_config()
-    config.method = methods.ijepa()
+    config.method = base.method("ijepa")
     assert choose_features(config, features_of=None, pool=None) == [
         "features: features_of context, pool as config.model"
     ]
     said = choose_features(config, features_of="target", pool="mean")
     assert said == ["features: features_of target, pool mean"]
     assert (config.method.features_of, config.method.pool) == ("target", "mean")
-    config.method = methods.diet()
+    config.method = base.method("diet")
     assert choose_features(config, features_of=None, pool=None) == []
     with pytest.raises(
         ValueError, match=r"--pool=mean is not for diet: it has no config\.method\.pool"

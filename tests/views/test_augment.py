@@ -10,11 +10,9 @@ from PIL import Image
 from sslx.views.augment import augment
 from sslx.views.crop import Crop
 
-WHOLE = {
-    "area": (1.0, 1.0),
-    "ratio": (1.0, 1.0),
-    "flip": 0.0,
-}  # nothing but the resize, here to the same size
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+# Nothing but the resize, here to the same size.
+WHOLE = {"area": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}
 FULL = Crop(
     16,
     jitter=0.8,
@@ -26,16 +24,6 @@ FULL = Crop(
     std=(0.2, 0.25, 0.3),
 )
 KEY = jax.random.key(7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they
-    look at.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def random_images(batch, height=16, width=16, channels=3):
@@ -91,20 +79,10 @@ def test_an_operation_happens_with_its_probability(name, probability):
 def test_strength_is_the_half_width_of_a_uniform_factor():
     images = np.full((4000, 2, 2, 3), 51, np.uint8)
     only = {"contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-    factors = (
-        np.asarray(augment(KEY, images, Crop(2, **WHOLE, jitter=1.0, brightness=0.6, **only)))[
-            :, 0, 0, 0
-        ]
-        / 0.2
-    )
-    assert abs(np.sort(factors) - np.linspace(0.4, 1.6, 4000)).max() < 0.035
-    factors = (
-        np.asarray(augment(KEY, images, Crop(2, **WHOLE, jitter=1.0, brightness=1.4, **only)))[
-            :, 0, 0, 0
-        ]
-        / 0.2
-    )
-    assert abs(np.sort(factors) - np.linspace(0.0, 2.4, 4000)).max() < 0.07
+    for strength, low, high, error in ((0.6, 0.4, 1.6, 0.035), (1.4, 0.0, 2.4, 0.07)):
+        crop = Crop(2, **WHOLE, jitter=1.0, brightness=strength, **only)
+        factors = np.asarray(augment(KEY, images, crop))[:, 0, 0, 0] / 0.2
+        assert abs(np.sort(factors) - np.linspace(low, high, 4000)).max() < error
 
 
 def test_hue_turns_at_most_by_its_strength_and_both_ways():
@@ -196,14 +174,12 @@ def test_any_number_of_devices_gives_the_same_views(devices):
 
 
 def test_removing_an_operation_leaves_the_draws_of_the_others():
-    images = np.repeat(
-        random_images(32, channels=1), 3, -1
-    )  # already gray: gray and saturation change nothing
+    # Already gray, so that saturation changes nothing.
+    images = np.repeat(random_images(32, channels=1), 3, -1)
     common = {"size": 16, "blur": 0.5, "solarise": 0.5}
+    more = {"jitter": 0.7, "brightness": 0, "contrast": 0, "hue": 0, "erase": 0.5}
     kept = np.asarray(augment(KEY, images, Crop(**common)))
-    added = np.asarray(
-        augment(KEY, images, Crop(**common, jitter=0.7, brightness=0, contrast=0, hue=0, erase=0.5))
-    )
+    added = np.asarray(augment(KEY, images, Crop(**common, **more)))
     same = abs(kept - added) < 1e-5
     assert 0.75 < same.mean() < 0.99
     assert np.all(added[~same] == 0.0)

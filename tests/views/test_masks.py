@@ -1,8 +1,8 @@
-"""Masks: the reference's sizes and statistics, what "repaired" repairs, sharding, retracing, and
-error texts.
+"""Masks: the reference's sizes and statistics, what "repaired" repairs, sharding, error texts.
 
 Both sides of a comparison with stored statistics are random: differences are counted in standard
-errors."""
+errors.
+"""
 
 import dataclasses
 import math
@@ -17,19 +17,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sslx.views.masks import BlockWise, MultiBlock, block_size, block_wise, draw_masks, multi_block
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY = jax.random.key(11)
 COLLATORS = ["14_b1", "14_b64", "8_b1", "8_b64"]
 SIZES = {14: {(5, 6), (6, 5), (6, 6), (7, 5), (8, 5)}, 8: {(3, 3), (4, 3)}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Spares LLVM's optimisations, which take most of these tests' time and do not change what they
-    look at.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def load(case):

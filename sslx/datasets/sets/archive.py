@@ -1,5 +1,6 @@
-"""Members of published archives, streamed without extraction; a damaged archive is one line that
-says to fetch it.
+"""Members of published archives, streamed without extraction.
+
+A damaged archive is a ValueError of one line that says to fetch it again.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import math
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,9 +22,7 @@ DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeErr
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what the tar, zip and gzip readers raise for a damaged archive into a ValueError of one
-    line.
-    """
+    """Turn what the tar, zip and gzip readers raise for a damaged archive into a ValueError."""
     try:
         yield
     except DAMAGE as error:
@@ -31,44 +30,48 @@ def reading(path: Path) -> Iterator[None]:
         # before its beginning.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        reason = (
-            str(error).partition("\n")[0].rstrip(":")
-        )  # tarfile lists each format that it tried
-        raise damaged(path, reason) from error
+        # Only the first line, as tarfile lists each format that it tried.
+        raise damaged(path, str(error).partition("\n")[0].rstrip(":")) from error
 
 
 def damaged(path: Path, reason: str) -> ValueError:
-    """The error for an archive whose content is not what was published."""
+    """Return the error for an archive whose content is not what was published."""
     return ValueError(f"{path} is damaged or incomplete ({reason}). Fetch it again.")
 
 
 def class_number(path: Path, label: int, classes: int) -> int:
-    """The label that `path` gives, which must be one of 0 to classes - 1; ValueError for another."""
+    """Return the label that `path` gives; ValueError unless it is one of 0 to classes - 1."""
     if not 0 <= label < classes:
         raise damaged(path, f"it has label {label}, but the classes are 0 to {classes - 1}")
     return label
 
 
-def tar_members(
-    path: Path, wanted: Callable[[str], object] = lambda name: True
-) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file whose name is `wanted`, in the order of a tar archive, packed
-    or not.
+def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file whose name is `wanted`, in the order of the archive.
 
-    A tar that was cut between two members looks whole, so count what must come. Raises ValueError
-    for a damaged one."""
-    with reading(path), tarfile.open(path) as archive:
-        for name, file in _files(archive, wanted):
-            yield name, file.read()
+    A name that ends in .zip is that of a zip archive, another that of a tar archive, packed or not,
+    whose names come without the "./" that some have. A tar that was cut between two members looks
+    whole, so count what must come. Raises ValueError for a damaged archive.
+    """
+    with reading(path):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    if not entry.is_dir() and wanted(entry.filename):
+                        yield entry.filename, archive.read(entry)
+        else:
+            with tarfile.open(path) as archive:
+                for name, file in _files(archive, wanted):
+                    yield name, file.read()
 
 
 def nested_tar_members(
     path: Path, wanted: Callable[[str], object]
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Name of the inner tar, name and content of its member, for each unpacked tar inside a tar
-    whose name is `wanted`.
+    """Yield the members of the unpacked tars inside a tar whose names are `wanted`.
 
-    Raises ValueError for a damaged archive.
+    Each comes as the name of the inner tar, the member's name and its content. Raises ValueError
+    for a damaged archive.
     """
     with reading(path), tarfile.open(path) as archive:
         for outer, file in _files(archive, wanted):
@@ -77,39 +80,29 @@ def nested_tar_members(
                     yield outer, name, member.read()
 
 
-def tar_member(path: Path, name: str) -> bytes:
-    """Content of one member of a tar archive; ValueError for a damaged archive, and where there is
-    no such member.
+def read_members(path: Path, names: Sequence[str]) -> list[bytes]:
+    """Return the content of each of the named members of an archive.
+
+    One pass ends with the last of them. Raises ValueError for a damaged archive, and where one is
+    missing.
     """
-    for _, content in tar_members(path, lambda other: other == name):
-        return content
-    raise damaged(path, f"it has no {name}")
+    contents: dict[str, bytes] = {}
+    for name, content in members(path, names.__contains__):
+        contents[name] = content
+        if len(contents) == len(names):  # the rest may be gigabytes
+            break
+    if missing := [name for name in names if name not in contents]:
+        raise damaged(path, f"it has no {missing[0]}")
+    return [contents[name] for name in names]
 
 
-def zip_members(
-    path: Path, wanted: Callable[[str], object] = lambda name: True
-) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file whose name is `wanted`, in the order of a zip archive.
-
-    Raises ValueError for a damaged archive.
-    """
-    with reading(path), zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if not entry.is_dir() and wanted(entry.filename):
-                yield entry.filename, archive.read(entry)
-
-
-def zip_member(path: Path, name: str) -> bytes:
-    """Content of one member of a zip archive; ValueError for a damaged archive, and where there is
-    no such member.
-    """
-    for _, content in zip_members(path, lambda other: other == name):
-        return content
-    raise damaged(path, f"it has no {name}")
+def read_lists(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the named members as text; raises what `read_members` raises."""
+    return [content.decode("utf-8", "replace") for content in read_members(path, names)]
 
 
 def npz_rows(path: Path, name: str) -> Iterator[np.ndarray]:
-    """The array `name` of an npz file row by row, for the whole may not fit in memory.
+    """Yield the array `name` of an npz file row by row, as the whole may not fit in memory.
 
     Raises ValueError for a damaged file and a missing array.
     """
@@ -128,34 +121,25 @@ def npz_rows(path: Path, name: str) -> Iterator[np.ndarray]:
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Array uint8 of the given shape from a gzipped file in the idx format, which is described on
-    MNIST's page.
+    """Return the uint8 array of the given shape in a gzipped idx file, the format of MNIST's page.
 
     With -1 as its first entry, the file says how many. Raises ValueError for a damaged file,
     another type or shape, and too few or too many bytes.
     """
-    try:
+    with reading(path):
         content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"{path} is damaged, or no gzip file ({error}). Fetch it again."
-        ) from error
     if shape[0] == -1:
         shape = (int.from_bytes(content[4:8], "big"), *shape[1:])
     # Two zero bytes, 8 for unsigned bytes, the number of dimensions, and each of them: big-endian.
     header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
-    if content[: len(header)] != header:
-        raise ValueError(
-            f"{path} is no idx file of unsigned bytes and shape {shape}: it begins with "
-            f"{content[: len(header)].hex()} "
-            f"in place of {header.hex()}. Fetch it again."
+    begin, array = content[: len(header)], content[len(header) :]
+    if begin != header:
+        raise damaged(
+            path, f"an idx file of bytes {shape} begins with {header.hex()}, it with {begin.hex()}"
         )
-    if len(content) - len(header) != math.prod(shape):
-        raise ValueError(
-            f"{path} holds {len(content) - len(header)} bytes after its header, not "
-            f"{math.prod(shape)}. Fetch it again."
-        )
-    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+    if len(array) != math.prod(shape):
+        raise damaged(path, f"it holds {len(array)} bytes after its header, not {math.prod(shape)}")
+    return np.frombuffer(array, np.uint8).reshape(shape)
 
 
 def _files(
@@ -163,9 +147,10 @@ def _files(
 ) -> Iterator[tuple[str, IO[bytes]]]:
     while member := archive.next():
         archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header
-        file = archive.extractfile(member) if member.isfile() and wanted(member.name) else None
+        name = member.name.removeprefix("./")
+        file = archive.extractfile(member) if member.isfile() and wanted(name) else None
         if file is not None:
-            yield member.name, file
+            yield name, file
 
 
 def _npy_header(path: Path, member: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

@@ -6,24 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from sslx.datasets.dataset import Archive, Contents, DataSet
-from sslx.datasets.sets.archive import damaged
-from sslx.datasets.sets.listed import Listed, images, read_members
+from sslx.datasets.dataset import Contents, DataSet, published
+from sslx.datasets.sets.archive import damaged, read_members
+from sslx.datasets.sets.listed import Listed, images
 
 # The archives number the flowers without naming them; these are the names that TFDS gives.
 FLOWERS = """
-pink primrose, hard-leaved pocket orchid, canterbury bells, sweet pea, english marigold, tiger lily, moon orchid, bird
-of paradise, monkshood, globe thistle, snapdragon, colt's foot, king protea, spear thistle, yellow iris, globe-flower,
-purple coneflower, peruvian lily, balloon flower, giant white arum lily, fire lily, pincushion flower, fritillary, red
-ginger, grape hyacinth, corn poppy, prince of wales feathers, stemless gentian, artichoke, sweet william, carnation,
-garden phlox, love in the mist, mexican aster, alpine sea holly, ruby-lipped cattleya, cape flower, great masterwort,
-siam tulip, lenten rose, barbeton daisy, daffodil, sword lily, poinsettia, bolero deep blue, wallflower, marigold,
-buttercup, oxeye daisy, common dandelion, petunia, wild pansy, primula, sunflower, pelargonium, bishop of llandaff,
-gaura, geranium, orange dahlia, pink-yellow dahlia?, cautleya spicata, japanese anemone, black-eyed susan, silverbush,
-californian poppy, osteospermum, spring crocus, bearded iris, windflower, tree poppy, gazania, azalea, water lily,
-rose, thorn apple, morning glory, passion flower, lotus, toad lily, anthurium, frangipani, clematis, hibiscus,
-columbine, desert-rose, tree mallow, magnolia, cyclamen, watercress, canna lily, hippeastrum, bee balm, ball moss,
-foxglove, bougainvillea, camellia, mallow, mexican petunia, bromelia, blanket flower, trumpet creeper, blackberry lily
+pink primrose, hard-leaved pocket orchid, canterbury bells, sweet pea, english marigold, tiger lily,
+moon orchid, bird of paradise, monkshood, globe thistle, snapdragon, colt's foot, king protea, spear
+thistle, yellow iris, globe-flower, purple coneflower, peruvian lily, balloon flower, giant white
+arum lily, fire lily, pincushion flower, fritillary, red ginger, grape hyacinth, corn poppy, prince
+of wales feathers, stemless gentian, artichoke, sweet william, carnation, garden phlox, love in the
+mist, mexican aster, alpine sea holly, ruby-lipped cattleya, cape flower, great masterwort, siam
+tulip, lenten rose, barbeton daisy, daffodil, sword lily, poinsettia, bolero deep blue, wallflower,
+marigold, buttercup, oxeye daisy, common dandelion, petunia, wild pansy, primula, sunflower,
+pelargonium, bishop of llandaff, gaura, geranium, orange dahlia, pink-yellow dahlia?, cautleya
+spicata, japanese anemone, black-eyed susan, silverbush, californian poppy, osteospermum, spring
+crocus, bearded iris, windflower, tree poppy, gazania, azalea, water lily, rose, thorn apple,
+morning glory, passion flower, lotus, toad lily, anthurium, frangipani, clematis, hibiscus,
+columbine, desert-rose, tree mallow, magnolia, cyclamen, watercress, canna lily, hippeastrum, bee
+balm, ball moss, foxglove, bougainvillea, camellia, mallow, mexican petunia, bromelia, blanket
+flower, trumpet creeper, blackberry lily
 """
 
 
@@ -57,10 +60,11 @@ def _read_cars(paths: Mapping[str, Path]) -> Contents:
 
 
 def read_array(path: Path, content: bytes, name: str) -> np.ndarray:
-    """The array `name` of a MATLAB file's bytes, without axes of length 1; ValueError, naming
-    `path`, for no such.
+    """Return the array `name` of a MATLAB file's bytes, without axes of length 1.
+
+    Raises ValueError, which names `path`, where there is none.
     """
-    from scipy.io import loadmat  # here, for it takes a while and few data sets need it
+    from scipy.io import loadmat  # here, as it takes a while and few data sets need it
 
     try:
         return np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True)[name])
@@ -71,75 +75,24 @@ def read_array(path: Path, content: bytes, name: str) -> np.ndarray:
 OXFORD_FLOWERS102 = DataSet(
     name="oxford_flowers102",
     title="flowers that are common in Britain",
-    archives=(
-        Archive(
-            "102flowers.tgz",
-            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
-            344862509,
-            ("sha256:2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",),
-        ),
-        Archive(
-            "imagelabels.mat",
-            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/imagelabels.mat",
-            502,
-            ("sha256:4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d",),
-        ),
-        Archive(
-            "setid.mat",
-            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/setid.mat",
-            14989,
-            ("sha256:46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd",),
-        ),
-    ),
+    archives=published("oxford_flowers102"),
     read=_read_flowers,
     sizes={"train": 1020, "validation": 1020, "test": 6149},
     classes=102,
-    shape=(None, None, 3),
     train="train+validation",
     probe="train+validation",
-    test="test",
-    licence="not stated",
     home="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-    source=(
-        "Nilsback and Zisserman 2008, ICVGIP; the split of setid.mat, whose largest part is the "
-        "test split"
-    ),
+    source="Nilsback and Zisserman 2008, ICVGIP; the split of setid.mat, whose largest part tests",
     disk=345_000_000,
 )
 
 CARS196 = DataSet(
     name="cars196",
     title="cars by make, model and year",
-    archives=(  # the host is gone; digests and sizes are those that TFDS recorded
-        Archive(
-            "cars_train.tgz",
-            size=979269282,
-            digests=("sha256:512b227b30e2f0a8aab9e09485786ab4479582073a144998da74d64b801fd288",),
-        ),
-        Archive(
-            "cars_test.tgz",
-            size=977350468,
-            digests=("sha256:bffea656d6f425cba3c91c6d83336e4c5f86c6cffd8975b0f375d3a10da8e243",),
-        ),
-        Archive(
-            "car_devkit.tgz",
-            size=330960,
-            digests=("sha256:b97deb463af7d58b6bfaa18b2a4de9829f0f79e8ce663dfa9261bf7810e9accd",),
-        ),
-        Archive(
-            "cars_test_annos_withlabels.mat",
-            size=185758,
-            digests=("sha256:790f75be8ea34eeded134cc559332baf23e30e91367e9ddca97d26ed9b895f05",),
-        ),
-    ),
+    archives=published("cars196"),
     read=_read_cars,
     sizes={"train": 8144, "test": 8041},
     classes=196,
-    shape=(None, None, 3),
-    train="train",
-    probe="train",
-    test="test",
-    licence="not stated",
     home="https://www.tensorflow.org/datasets/catalog/cars196",
     source="Krause et al. 2013, 3dRR workshop; the official split",
     disk=1_960_000_000,

@@ -1,11 +1,11 @@
-"""Images that lists assign to splits and classes, found in one pass over a tar archive of any size."""
+"""Images that lists assign to splits and classes, read in one pass over an archive."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.datasets.dataset import Example
-from sslx.datasets.sets.archive import damaged, tar_members
+from sslx.datasets.dataset import Example, class_numbers
+from sslx.datasets.sets.archive import damaged, members
 
 
 class Listed(NamedTuple):
@@ -16,31 +16,10 @@ class Listed(NamedTuple):
     label: int | str  # its class: the number, from 0, or the name
 
 
-def read_members(path: Path, names: Sequence[str]) -> list[bytes]:
-    """Content of each of the named members of a tar archive, in one pass that ends with the last of
-    them.
-
-    Raises ValueError for a damaged archive, and where one is missing.
-    """
-    found: dict[str, bytes] = {}
-    for name, content in tar_members(path, lambda name: _plain(name) in names):
-        found[_plain(name)] = content
-        if len(found) == len(names):  # the rest may be gigabytes
-            break
-    if missing := [name for name in names if name not in found]:
-        raise damaged(path, f"it has no {missing[0]}")
-    return [found[name] for name in names]
-
-
-def read_lists(path: Path, names: Sequence[str]) -> list[str]:
-    """The named members as text; raises what `read_members` raises."""
-    return [content.decode("utf-8", "replace") for content in read_members(path, names)]
-
-
 def split_rows(path: Path, text: str, columns: int) -> list[list[str]]:
-    """The lines of a list, cut at blanks; the last column may hold some.
+    """Return the lines of a list, cut at blanks; the last column may hold some.
 
-    ValueError for a line with too few columns.
+    Raises ValueError for a line with too few columns.
     """
     rows = [line.strip().split(maxsplit=columns - 1) for line in text.splitlines() if line.strip()]
     if short := [row for row in rows if len(row) < columns]:
@@ -57,25 +36,21 @@ def images(
     lists: Path,
     convert: Callable[[bytes], bytes] = bytes,
 ) -> Callable[[], Iterator[Example]]:
-    """A function that reads the listed images as (key, bytes, class number), in the order of the
-    tar archive `path`.
+    """Return a function that yields the listed images in the order of the archive `path`.
 
-    Raises ValueError for labels that are not in `classes`, naming the file `lists` that they come
-    from. The function it returns raises ValueError for a damaged archive, for images that are not
-    in it, and for one that `convert` refuses."""
-    numbers: dict[int | str, int] = {name: number for number, name in enumerate(classes)}
-    numbers |= {number: number for number in range(len(classes))}
+    They come as (key, bytes, class number). Raises ValueError for labels that are not in `classes`,
+    naming the file `lists` that they come from. The function raises ValueError for a damaged
+    archive, for images that are not in it, and for one that `convert` refuses.
+    """
+    numbers = class_numbers(classes)
     if wrong := [entry for entry in entries if entry.label not in numbers]:
-        reason = (
-            f"{len(wrong)} of its images have none of the {len(classes)} classes, the first: "
-            f"{wrong[0].key}"
-        )
-        raise damaged(lists, reason)
+        reason = f"{len(wrong)} of its images have none of the {len(classes)} classes"
+        raise damaged(lists, f"{reason}, the first: {wrong[0].key}")
 
     def read() -> Iterator[Example]:
         left = {entry.member: entry for entry in entries}
-        for name, content in tar_members(path, lambda name: _plain(name) in left):
-            entry = left.pop(_plain(name))
+        for name, content in members(path, left.__contains__):
+            entry = left.pop(name)
             try:
                 converted = convert(content)
             except Exception as error:  # Pillow's decoders raise a dozen types
@@ -84,13 +59,7 @@ def images(
             if not left:  # the rest may be gigabytes
                 return
         if left:
-            raise damaged(
-                path,
-                f"it lacks {len(left)} of {len(entries)} images, the first: {next(iter(left))}",
-            )
+            reason = f"it lacks {len(left)} of {len(entries)} images"
+            raise damaged(path, f"{reason}, the first: {next(iter(left))}")
 
     return read
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("./")  # which some archives have before every name

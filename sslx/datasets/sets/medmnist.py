@@ -8,26 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslx.datasets.dataset import Archive, Contents, DataSet, Example
+from sslx.datasets.dataset import Contents, DataSet, Example, published
 from sslx.datasets.sets.archive import class_number, damaged, npz_rows
 
-ZENODO = "https://zenodo.org/records/10519652/files"
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # by what the files call them
 
 
 class Family(NamedTuple):
-    """What the four sizes of a data set share, and the checksums by which they differ."""
+    """What the four sizes of a data set share."""
 
     title: str
-    classes: tuple[str, ...]
     sizes: tuple[int, int, int]  # images for training, validation and test
     licence: str
-    md5: dict[int, str]  # by the images' side in pixels
+    classes: tuple[str, ...]
 
 
 FAMILIES = {
     "pathmnist": Family(
         "tissue of the colon under the microscope",
+        (89_996, 10_004, 7_180),
+        "CC BY 4.0",
         (
             "adipose",
             "background",
@@ -39,17 +39,11 @@ FAMILIES = {
             "cancer-associated stroma",
             "colorectal adenocarcinoma epithelium",
         ),
-        (89_996, 10_004, 7_180),
-        "CC BY 4.0",
-        {
-            28: "a8b06965200029087d5bd730944a56c1",
-            64: "55aa9c1e0525abe5a6b9d8343a507616",
-            128: "ac42d08fb904d92c244187169d1fd1d9",
-            224: "2c51a510bcdc9cf8ddb2af93af1eadec",
-        },
     ),
     "dermamnist": Family(
         "pigmented skin lesions",
+        (7_007, 1_003, 2_005),
+        "CC BY-NC 4.0",
         (
             "actinic keratoses and intraepithelial carcinoma",
             "basal cell carcinoma",
@@ -59,17 +53,11 @@ FAMILIES = {
             "melanocytic nevi",
             "vascular lesions",
         ),
-        (7_007, 1_003, 2_005),
-        "CC BY-NC 4.0",
-        {
-            28: "0744692d530f8e62ec473284d019b0c7",
-            64: "b70a2f5635c6199aeaa28c31d7202e1f",
-            128: "2defd784463fa5243564e855ed717de1",
-            224: "8974907d8e169bef5f5b96bc506ae45d",
-        },
     ),
     "bloodmnist": Family(
         "blood cells under the microscope",
+        (11_959, 1_712, 3_421),
+        "CC BY 4.0",
         (
             "basophil",
             "eosinophil",
@@ -80,80 +68,54 @@ FAMILIES = {
             "neutrophil",
             "platelet",
         ),
-        (11_959, 1_712, 3_421),
-        "CC BY 4.0",
-        {
-            28: "7053d0359d879ad8a5505303e11de1dc",
-            64: "2b94928a2ae4916078ca51e05b6b800b",
-            128: "adace1e0ed228fccda1f39692059dd4c",
-            224: "b718ff6835fcbdb22ba9eacccd7b2601",
-        },
     ),
 }
 
 
-def _read(file: str, classes: tuple[str, ...], side: int, paths: Mapping[str, Path]) -> Contents:
-    return Contents(
-        classes,
-        {
-            split: functools.partial(_examples, paths[file], split, len(classes), side)
-            for split in SPLITS
-        },
-    )
-
-
-def _examples(path: Path, split: str, classes: int, side: int) -> Iterator[Example]:
-    images = npz_rows(path, f"{SPLITS[split]}_images")
-    labels = npz_rows(path, f"{SPLITS[split]}_labels")
-    for number, (image, label) in enumerate(itertools.zip_longest(images, labels)):
-        if image is None or label is None or label.size != 1:
-            raise damaged(path, f"its {SPLITS[split]} split has not one label for each image")
-        if image.shape != (side, side, 3) or image.dtype != np.uint8:
-            raise damaged(
-                path,
-                f"{SPLITS[split]}_images is no array of bytes and shape [n, {side}, {side}, 3]",
-            )
-        yield f"{split}_{number:05}", image, class_number(path, int(label.item()), classes)
-
-
-def _data_set(name: str, side: int) -> DataSet:
-    family = FAMILIES[name]
-    named = name if side == 28 else f"{name}_{side}"
-    file = f"{named}.npz"
+def _data_set(name: str) -> DataSet:
+    family_name, _, pixels = name.partition("_")
+    family, side, file = FAMILIES[family_name], int(pixels or 28), f"{name}.npz"
     return DataSet(
-        name=named,
+        name=name,
         title=f"{family.title}, {side}x{side} pixels (MedMNIST)",
-        archives=(
-            Archive(file, f"{ZENODO}/{file}?download=1", digests=(f"md5:{family.md5[side]}",)),
-        ),
+        archives=published(name),
         read=functools.partial(_read, file, family.classes, side),
         sizes=dict(zip(SPLITS, family.sizes, strict=True)),
         classes=len(family.classes),
-        shape=(side, side, 3),
-        train="train",
-        probe="train",
-        test="test",
-        licence=family.licence,
         home="https://medmnist.com",
         source="Yang et al., MedMNIST v2, Scientific Data, 2023, and the package medmnist 3.0.2",
         disk=sum(family.sizes) * side * side * 3,
+        shape=(side, side, 3),
+        licence=family.licence,
     )
 
 
 def _as_printed(data: DataSet) -> DataSet:
+    title = "pretrains on all three splits as the DIET paper counts them, so on the test images too"
     return data._replace(
         name=f"{data.name}_as_printed",
-        title=(
-            f"{data.title}; pretrains on all three splits as the DIET paper counts them, so on the "
-            "test images too"
-        ),
+        title=f"{data.title}; {title}",
         train="train+validation+test",
     )
 
 
-PATHMNIST, DERMAMNIST, BLOODMNIST = (_data_set(name, 28) for name in FAMILIES)
-LARGER = tuple(
-    _data_set(name, side) for name in FAMILIES for side in (64, 128, 224)
-)  # pathmnist_64 and so on
-DERMAMNIST_AS_PRINTED = _as_printed(DERMAMNIST)
-BLOODMNIST_AS_PRINTED = _as_printed(BLOODMNIST)
+def _read(file: str, classes: tuple[str, ...], side: int, paths: Mapping[str, Path]) -> Contents:
+    examples = functools.partial(_examples, paths[file], len(classes), side)
+    return Contents(classes, {split: functools.partial(examples, split) for split in SPLITS})
+
+
+def _examples(path: Path, classes: int, side: int, split: str) -> Iterator[Example]:
+    published = SPLITS[split]
+    images, labels = npz_rows(path, f"{published}_images"), npz_rows(path, f"{published}_labels")
+    for number, (image, label) in enumerate(itertools.zip_longest(images, labels)):
+        if image is None or label is None or label.size != 1:
+            raise damaged(path, f"its {published} split has not one label for each image")
+        if image.shape != (side, side, 3) or image.dtype != np.uint8:
+            expected = f"array of bytes and shape [n, {side}, {side}, 3]"
+            raise damaged(path, f"{published}_images is no {expected}")
+        yield f"{split}_{number:05}", image, class_number(path, int(label.item()), classes)
+
+
+PATHMNIST, DERMAMNIST, BLOODMNIST = (_data_set(name) for name in FAMILIES)
+LARGER = tuple(_data_set(f"{name}_{side}") for name in FAMILIES for side in (64, 128, 224))
+DERMAMNIST_AS_PRINTED, BLOODMNIST_AS_PRINTED = _as_printed(DERMAMNIST), _as_printed(BLOODMNIST)

@@ -1,8 +1,7 @@
-"""Cross-entropy over the rows of a head, block after block: neither its logits nor its gradient are
-ever whole.
+"""Cross-entropy over a head's rows, block after block: no whole logits, no whole gradient.
 
-With p = softmax of features [B, D] over all N rows and t the smoothed target, the gradients are (p
-- t) W / B by the features and (p - t)^T F / B by the rows. Two passes over the rows suffice: the
+With p = softmax of features [B, D] over all N rows and t the smoothed target, the gradients are
+(p - t) W / B by the features and (p - t)^T F / B by the rows. Two passes over the rows suffice: the
 first finds each image's softmax denominator, the second forms p - t of a block, adds its part to
 the features' gradient, and updates the block. Under a mesh every device has its share of the rows;
 per image, the maximum and sum of the exponentials, the image's own logit and the gradient by its
@@ -22,19 +21,17 @@ from sslx.training.parallel import AXIS
 
 Array = jax.Array
 Update = Callable[[Rows, Array, Array], Rows]
-# the rows are padded to a multiple of it: a checkpoint then fits any number of devices that divides
-# it
+# The rows are padded to a multiple of it, so that a checkpoint fits any number of devices that
+# divides it.
 SHARES = 1024
-LOWEST = (
-    -1e30
-)  # logit of a row that does not count; -inf would make NaN of a block in which none does
+# Logit of a row that does not count; -inf would make NaN of a block in which none does.
+LOWEST = -1e30
 
 
 def fresh_rows(key: Array, num_rows: int, width: int, *, dtype: str, moments_dtype: str) -> Rows:
-    """Rows of a new head, padded to a multiple of `SHARES` and split over the mesh; the same on any
-    number of devices.
+    """Draw a new head's rows, padded to a multiple of `SHARES` and split over the mesh.
 
-    Raises ValueError when so many devices cannot share them.
+    They are the same on any number of devices. Raises ValueError when so many cannot share them.
     """
     mesh = jax.sharding.get_abstract_mesh()
     devices = 1 if mesh.empty else mesh.size
@@ -47,10 +44,9 @@ def fresh_rows(key: Array, num_rows: int, width: int, *, dtype: str, moments_dty
 
     def draw() -> Rows:
         first = jax.lax.axis_index(AXIS) * share if devices > 1 else 0
+        weights = initial_head(key, share, width, first=first).astype(dtype)
         zeros = jnp.zeros((share, width), moments_dtype)
-        return Rows(
-            initial_head(key, share, width, first=first).astype(dtype), zeros, jnp.copy(zeros)
-        )
+        return Rows(weights, zeros, jnp.copy(zeros))
 
     if not mesh.empty:
         draw = jax.shard_map(draw, in_specs=(), out_specs=PartitionSpec(AXIS), check_vma=False)
@@ -67,11 +63,11 @@ def blockwise_cross_entropy(
     label_smoothing: float,
     block: int,
 ) -> tuple[Array, Rows]:
-    """Mean cross-entropy of features [B, D] against rows `index` [B], over all of them, and the
-    rows [R, D] updated.
+    """Return the mean cross-entropy over all rows, and the rows [R, D] updated.
 
-    `update(rows [b, D], gradient [b, D], place)` gives a block after its step; `place` is its first
-    row's number. Rows above `num_classes` are padding, and stay as they are. The loss can be
+    It is that of `diet_loss`, of features [B, D] with their rows `index` [B].
+    `update(rows [b, D], gradient [b, D], place)` returns a block after its step; `place` is its
+    first row's number. Rows above `num_classes` are padding, and stay as they are. The loss can be
     differentiated by the features, with the meaning that it has when it is the loss: the rows have
     been updated all the same. An index that has no row makes it NaN.
     """
@@ -86,10 +82,13 @@ def blockwise_cross_entropy(
         whole, split = PartitionSpec(), PartitionSpec(AXIS)
         # check_vma follows how values vary over the axis for the sake of derivatives; there are
         # none in here.
-        across = partial(
-            jax.shard_map, in_specs=(whole, whole, split), out_specs=(whole, whole, split)
+        on_every_device = jax.shard_map(
+            partial(share, axis=AXIS),
+            in_specs=(whole, whole, split),
+            out_specs=(whole, whole, split),
+            check_vma=False,
         )
-        loss, gradient, rows = across(partial(share, axis=AXIS), check_vma=False)(*inputs)
+        loss, gradient, rows = on_every_device(*inputs)
     return with_gradient(loss, features, gradient), rows
 
 
@@ -104,9 +103,7 @@ def _share(
     block: int,
     axis: str | None,
 ) -> tuple[Array, Array, Rows]:
-    """Loss [], gradient by the features [B, D] and updated rows, for one device's share of the
-    rows.
-    """
+    """Loss [], gradient by the features [B, D] and updated rows of one device's share of them."""
     count = len(rows.weights)
     block = min(block, count)
     first = jax.lax.axis_index(axis) * count if axis else 0
@@ -114,9 +111,8 @@ def _share(
 
     def visit(rows: Rows, number: Array) -> tuple[Rows, Array, Array, Array]:
         """A block, its start, the places of its rows in the head, and which of them count."""
-        start = jnp.minimum(
-            number * block, count - block
-        )  # the last reaches back over rows that have been visited
+        # The last block reaches back over rows that have been visited.
+        start = jnp.minimum(number * block, count - block)
         place = first + start + jnp.arange(block)
         counts = (place >= first + number * block) & (place < classes)
         rows = Rows(*(jax.lax.dynamic_slice_in_dim(x, start, block) for x in rows))
@@ -125,16 +121,13 @@ def _share(
     def logits(weights: Array, counts: Array) -> Array:
         return jnp.where(counts, features @ weights.astype(features.dtype).T, LOWEST)
 
-    def reduce(
-        number: Array, carry: tuple[Array, Array, Array, Array]
-    ) -> tuple[Array, Array, Array, Array]:
+    def reduce(number: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         highest, exponentials, own, row_sum = carry
         (weights, _, _), _, place, counts = visit(rows, number)
         values = logits(weights, counts)
         higher = jnp.maximum(highest, values.max(axis=1))
-        exponentials = exponentials * jnp.exp(highest - higher) + jnp.exp(
-            values - higher[:, None]
-        ).sum(axis=1)
+        new = jnp.exp(values - higher[:, None]).sum(axis=1)
+        exponentials = exponentials * jnp.exp(highest - higher) + new
         own = own + jnp.where((index[:, None] == place) & counts, values, 0).sum(axis=1)
         row_sum = row_sum + jnp.where(counts[:, None], weights, 0).sum(axis=0, dtype=features.dtype)
         return higher, exponentials, own, row_sum
@@ -143,10 +136,9 @@ def _share(
         rows, gradient = carry
         old, start, place, counts = visit(rows, number)
         weights = old.weights.astype(features.dtype)
+        probability = jnp.exp(logits(weights, counts) - denominator[:, None])
         target = smoothing / classes + (1 - smoothing) * (index[:, None] == place)
-        surplus = (
-            jnp.exp(logits(weights, counts) - denominator[:, None]) - jnp.where(counts, target, 0)
-        ) / len(index)
+        surplus = (probability - jnp.where(counts, target, 0)) / len(index)
 
         def changed(old: Rows) -> Rows:
             new = update(old, surplus.T @ features, place[0])
@@ -155,12 +147,8 @@ def _share(
         # Beside skipping mere padding, the branch keeps XLA from reading a block while it writes
         # it: it would copy all the rows for that, in every block.
         new = jax.lax.cond(counts.any(), changed, lambda old: old, old)
-        rows = Rows(
-            *(
-                jax.lax.dynamic_update_slice_in_dim(x, y, start, 0)
-                for x, y in zip(rows, new, strict=True)
-            )
-        )
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        rows = Rows(*(put(x, y) for x, y in zip(rows, new, strict=True)))
         return rows, gradient + surplus @ weights
 
     blocks = -(-count // block)

@@ -1,11 +1,11 @@
-"""AdamW on the rows of a head by their method: block after block, or only on the rows that a batch
-needs.
+"""AdamW on the rows of a head by their method: block after block, or only on a batch's rows.
 
 Dense AdamW moves a row also in the steps in which its gradient is zero: its moments fade, and until
 they have, they carry it on (nine times as far as the step that filled them), while weight decay
 goes on for good. A row that is left alone must therefore repeat these steps when it is needed
 again. They shrink by b1 / sqrt(b2) each time: after 128 of them, with the usual betas, 1.5e-6 of
-the row's way is left. The rest of the steps is decay, which has a closed form."""
+the row's way is left. The rest of the steps is decay, which has a closed form.
+"""
 
 import functools
 import math
@@ -25,10 +25,9 @@ Array = jax.Array
 DRAWN = 1024  # rows of a fresh head that are drawn at a time
 SPAN = 64  # steps between the entries of the table of decays
 CUT_OFF = 1.5e-6  # of a row's way; 128 repeated steps with betas 0.9 and 0.999
-PLAIN = (  # what `row_adamw` asks for, in the words of the command line
+PLAIN = (  # what `row_adamw` needs, in the words of the command line
     "--config.optimizer.name=adamw with a constant decay (.weight_decay_end=-1), no group in "
-    ".groups for the path "
-    "'head', .clip_tensor_norm=0 and .clip_norm=0"
+    ".groups for the path 'head', .clip_tensor_norm=0 and .clip_norm=0"
 )
 
 
@@ -52,8 +51,9 @@ class RowAdamW:
     weight_decay: float = 0.0
 
     def update(self, rows: Rows, gradient: Array | float, step: Array) -> Rows:
-        """Rows [R, D] after training step `step`, one number for all or one per row [R]; computed
-        as `gradient` is.
+        """Return the rows [R, D] after training step `step`, in the gradient's dtype.
+
+        `step` is one number for all rows, or one per row [R].
         """
         step = jnp.asarray(step)[..., None]
         mean = self.b1 * rows.mean + (1 - self.b1) * gradient
@@ -63,11 +63,11 @@ class RowAdamW:
         return Rows(rows.weights - self.rate(step) * change, mean, square)
 
     def catch_up(self, rows: Rows, done: Array, step: Array) -> Rows:
-        """Rows [R, D] that have had no gradient since they had `done` [R] updates, as dense AdamW
-        has them at `step`.
+        """Return rows [R, D] without a gradient since `done` [R] updates as dense AdamW has them.
 
-        Exact up to `repeated` missed steps; beyond them the error is about `CUT_OFF` of the rows'
-        change."""
+        Exact up to `repeated` missed steps before `step`; beyond them the error is about `CUT_OFF`
+        of the rows' change.
+        """
         moving = jnp.any(rows.mean != 0, axis=1)  # rows that never had a gradient only decay
         repeats = jnp.minimum(jnp.max(jnp.where(moving, step - done, 0)), self.repeated)
 
@@ -86,9 +86,9 @@ class RowAdamW:
     def repeated(self) -> int:
         """True steps that `catch_up` repeats at most."""
         shrinks = math.log(self.b1 / math.sqrt(self.b2))
-        return (
-            min(math.ceil(math.log(CUT_OFF) / shrinks), self.total) if shrinks < 0 else self.total
-        )
+        if shrinks >= 0:
+            return self.total
+        return min(math.ceil(math.log(CUT_OFF) / shrinks), self.total)
 
     def _decay(self, start: Array, end: Array) -> Array:
         """What weight decay leaves of a weight from `start` to `end` updates done."""
@@ -96,22 +96,16 @@ class RowAdamW:
         return jnp.exp((high - high_start) + (low - low_start))
 
     def _log_decay(self, done: Array) -> tuple[Array, Array]:
-        """Sum of log(1 - rate * weight decay) over the first `done` steps, as two numbers: one
-        would be too coarse.
-        """
+        """Sum of log(1 - rate * weight decay) over `done` steps, in two parts: one is coarse."""
         high, low = map(jnp.asarray, self._sums)
         entry, done = done // SPAN, jnp.asarray(done)[..., None]
         steps = done // SPAN * SPAN + jnp.arange(SPAN)
-        after = jnp.where(steps < done, jnp.log1p(-self.rate(steps) * self.weight_decay), 0).sum(
-            axis=-1
-        )
-        return high[entry], low[entry] + after
+        each = jnp.where(steps < done, jnp.log1p(-self.rate(steps) * self.weight_decay), 0)
+        return high[entry], low[entry] + each.sum(axis=-1)
 
     @functools.cached_property
     def _sums(self) -> tuple[np.ndarray, np.ndarray]:
-        """The sums of `_log_decay` after every `SPAN` steps; a table of all steps could outgrow
-        what s-DIET saves.
-        """
+        """`_log_decay` after every `SPAN` steps: all steps could outgrow what s-DIET saves."""
         with jax.ensure_compile_time_eval():
             rates = np.asarray(self.rate(jnp.arange(self.total)), np.float64)
         sums = np.concatenate([[0.0], np.cumsum(np.log1p(-rates * self.weight_decay))])[::SPAN]
@@ -120,66 +114,56 @@ class RowAdamW:
 
 
 def row_adamw(config: Any, num_images: int) -> RowAdamW | None:
-    """The AdamW of `config.optimizer` for a head's rows; None where that does to them more than
-    `PLAIN` says.
-    """
+    """Make the AdamW of `config.optimizer` for rows; None where it does more than `PLAIN` says."""
     optimizer = config.optimizer
-    clips, decay_changes = (
-        optimizer.clip_norm or optimizer.clip_tensor_norm,
-        optimizer.weight_decay_end >= 0,
-    )
+    clips = optimizer.clip_norm or optimizer.clip_tensor_norm
+    decay_changes = optimizer.weight_decay_end >= 0
     grouped = group_of("head", parameter_groups(optimizer)) != REST
     if optimizer.name != "adamw" or clips or decay_changes or grouped:
         return None
-    durations = Durations(
-        config.duration, steps_per_epoch(num_images, config.batch_size), config.batch_size
-    )
-    decayed = decays({"head": jax.ShapeDtypeStruct((num_images, 1), np.float32)}, optimizer)["head"]
+    epoch = steps_per_epoch(num_images, config.batch_size)
+    durations = Durations(config.duration, epoch, config.batch_size)
+    head = {"head": jax.ShapeDtypeStruct((num_images, 1), np.float32)}
     return RowAdamW(
         learning_rate(optimizer, durations),
         durations.total,
         optimizer.b1,
         optimizer.b2,
         optimizer.eps,
-        optimizer.weight_decay if decayed else 0.0,
+        optimizer.weight_decay if decays(head, optimizer)["head"] else 0.0,
     )
 
 
 def initial_rows(key: Array, place: Array, width: int) -> Array:
-    """Rows `place` [R] of a fresh head [R, width] as torch's linear layer has them:
-    U(+-1/sqrt(width)).
+    """Draw rows `place` [R] of a head [R, width] as torch's linear layer, U(+-1/sqrt(width)).
 
-    Each has its own key, so it can be drawn when it is first needed, wherever it lives.
+    Each has its own key, so it can be drawn when it is first needed, wherever it is kept.
     """
     bound = 1 / math.sqrt(width)
 
     def draw(place: Array) -> Array:
-        return jax.random.uniform(
-            jax.random.fold_in(key, place), (width,), minval=-bound, maxval=bound
-        )
+        own = jax.random.fold_in(key, place)
+        return jax.random.uniform(own, (width,), minval=-bound, maxval=bound)
 
     return jax.vmap(draw)(place)
 
 
 def initial_head(key: Array, num_rows: int, width: int, *, first: Array | int = 0) -> Array:
-    """Rows `first`, `first + 1`, ...
-
-    of a fresh head [num_rows, width], in parts, for want of memory.
-    """
+    """Draw rows `first`, `first + 1`, ... of a head [num_rows, width], in parts to save memory."""
     even = math.gcd(num_rows, DRAWN)
-    size = (
-        even if even >= DRAWN // 16 else DRAWN
-    )  # where the last part would be cut, all of them are copied
+    # Where the last part would be cut, all of them are copied.
+    size = even if even >= DRAWN // 16 else DRAWN
     parts = jnp.arange(-(-num_rows // size)) * size + first
     drawn = jax.lax.map(lambda part: initial_rows(key, part + jnp.arange(size), width), parts)
     return drawn.reshape(-1, width)[:num_rows]
 
 
 def stochastically_rounded(rows: Rows, like: Rows, key: Array) -> Rows:
-    """The rows in the dtypes of `like`; to bfloat16 up or down at random, so that the mean is kept.
+    """Return the rows in the dtypes of `like`; to bfloat16 up or down at random, keeping the mean.
 
     Rounded to the nearest, a second moment would never fall again: a step takes 0.1 % of it,
-    bfloat16 holds 0.4 %."""
+    bfloat16 holds 0.4 %.
+    """
 
     def store(number: int, value: Array, dtype: Any) -> Array:
         if dtype != jnp.bfloat16:
@@ -188,23 +172,21 @@ def stochastically_rounded(rows: Rows, like: Rows, key: Array) -> Rows:
         bits = jax.lax.bitcast_convert_type(value.astype(jnp.float32), jnp.uint32) + noise
         return jax.lax.bitcast_convert_type((bits >> 16).astype(jnp.uint16), jnp.bfloat16)
 
-    return Rows(
-        *(store(number, x, y.dtype) for number, (x, y) in enumerate(zip(rows, like, strict=True)))
-    )
+    pairs = zip(rows, like, strict=True)
+    return Rows(*(store(number, x, y.dtype) for number, (x, y) in enumerate(pairs)))
 
 
 def loss_floor(num_classes: int, label_smoothing: float) -> float:
-    """The entropy of the smoothed target in nats: the lowest value of a cross-entropy with it."""
+    """Return the entropy of the smoothed target in nats, a cross-entropy's lowest value."""
     rest = label_smoothing / num_classes
     own = 1 - label_smoothing + rest
-    return -sum(
-        count * p * math.log(p) for count, p in ((1, own), (num_classes - 1, rest)) if p and count
-    )
+    parts = ((1, own), (num_classes - 1, rest))
+    return -sum(count * p * math.log(p) for count, p in parts if p and count)
 
 
 @jax.custom_vjp
 def with_gradient(loss: Array, features: Array, gradient: Array) -> Array:
-    """The loss, made a function of the features whose gradient by them is already known."""
+    """Return the loss as a function of the features whose gradient by them is already known."""
     return loss
 
 

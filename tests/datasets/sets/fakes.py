@@ -2,7 +2,8 @@
 
 Each fake_* function writes the archives of one data set into `folder`, under their published names,
 and returns what it put in: for each split the (key, image, label) that the data set's reader must
-give back, in any order."""
+give back, in any order.
+"""
 
 import gzip
 import io
@@ -50,24 +51,22 @@ def paths(data: DataSet, folder: Path) -> dict[str, Path]:
 
 
 def assert_read(data: DataSet, folder: Path, made: dict[str, Examples]) -> None:
-    """What `data` reads from `folder` is what was made, with arrays of bytes and plain numbers,
-    time and again.
-    """
+    """Assert that `data` reads what was made, as bytes arrays and plain numbers, time and again."""
     contents = data.read(paths(data, folder))
     assert set(contents.splits) == set(made) == set(data.sizes)
     for split, examples in made.items():
         for _ in range(2):
             read = list(contents.splits[split]())
             assert [type(label) for *_, label in read] == [int] * len(examples)
-            found = {key: (image, label) for key, image, label in read}
-            assert len(found) == len(read) == len(examples)
+            by_key = {key: (image, label) for key, image, label in read}
+            assert len(by_key) == len(read) == len(examples)
             for key, image, label in examples:
-                assert found[key][1] == label
+                assert by_key[key][1] == label
                 if isinstance(image, bytes):
-                    assert found[key][0] == image
+                    assert by_key[key][0] == image
                 else:
-                    assert found[key][0].dtype == np.uint8
-                    np.testing.assert_array_equal(found[key][0], image, strict=True)
+                    assert by_key[key][0].dtype == np.uint8
+                    np.testing.assert_array_equal(by_key[key][0], image, strict=True)
 
 
 def read_all(data: DataSet, folder: Path) -> None:
@@ -78,9 +77,7 @@ def read_all(data: DataSet, folder: Path) -> None:
 
 
 def error(data: DataSet, folder: Path) -> str:
-    """What is said of the archives in `folder`, which must be a ValueError of one line when they
-    are read.
-    """
+    """Return the ValueError of one line that reading the archives in `folder` must raise."""
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as reason:
         read_all(data, folder)
     return str(reason.value)
@@ -184,19 +181,16 @@ def fake_imagenet2012(folder: Path, validation: int = 20) -> dict[str, Examples]
 
 
 def imagenet_lists() -> tuple[list[str], list[str]]:
-    """The thousand synsets in the order of their numbers, and the synset of each validation image."""
-    import tensorflow_datasets as tfds  # here, for it takes a second and the other fakes do without
+    """Return the thousand synsets by number, and the synset of each validation image."""
+    import tensorflow_datasets as tfds  # here, as it takes seconds and the others do without
 
     lists = tfds.core.tfds_path("datasets/imagenet2012")
-    return (lists / "labels.txt").read_text().split(), (
-        lists / "validation_labels.txt"
-    ).read_text().split()
+    synsets, labels = (lists / f"{name}.txt" for name in ("labels", "validation_labels"))
+    return synsets.read_text().split(), labels.read_text().split()
 
 
 def fake_tiny_imagenet(folder: Path, train: int = 20, validation: int = 10) -> dict[str, Examples]:
-    """tiny-imagenet-200.zip with four classes, to which the images belong in turn; every fifth
-    image is gray.
-    """
+    """Write tiny-imagenet-200.zip: four classes in turn, every fifth image gray."""
     synsets = ["n01443537", "n01629819", "n02056570", "n04486054"]
     made: dict[str, Examples] = {"train": [], "validation": []}
     members = {
@@ -229,7 +223,7 @@ def fake_tiny_imagenet(folder: Path, train: int = 20, validation: int = 10) -> d
 def fake_medmnist(
     folder: Path, name: str = "pathmnist", train: int = 20, validation: int = 8, test: int = 10
 ) -> dict[str, Examples]:
-    """NAME.npz of MedMNIST, where NAME is that of the data set, such as pathmnist or bloodmnist_64."""
+    """Write NAME.npz of MedMNIST, with a name such as pathmnist or bloodmnist_64."""
     family, _, side = name.partition("_")
     classes = {"pathmnist": 9, "dermamnist": 7, "bloodmnist": 8}[family]
     sizes = {"train": train, "validation": validation, "test": test}

@@ -1,4 +1,4 @@
-"""CIFAR from small archives in the published layout, and what is said of damaged ones."""
+"""CIFAR from small archives in the published layout, and the errors for damaged ones."""
 
 import tarfile
 

@@ -1,6 +1,4 @@
-"""Readers of the fine-grained data sets, each on a small archive in the published layout, and what
-they refuse.
-"""
+"""Readers of the fine-grained data sets on small archives in the published layout."""
 
 import io
 import re
@@ -54,18 +52,18 @@ def test_every_image_comes_once_with_its_class_in_its_split(name, tmp_path):
     contents = data_set.read(put.paths)
     if put.classes:
         assert contents.classes == put.classes
-    found = read_all(contents)
-    assert list(found) == list(data_set.sizes) == list(put.splits)
+    examples_by_split = read_all(contents)
+    assert list(examples_by_split) == list(data_set.sizes) == list(put.splits)
     wanted = put.splits
     if name == "fgvc_aircraft":
         wanted = {
             split: {k: (cut_banner(c), n) for k, (c, n) in own.items()}
             for split, own in wanted.items()
         }
-    assert found == wanted
-    everything = [content for split in found.values() for content, _ in split.values()]
+    assert examples_by_split == wanted
+    everything = [content for split in examples_by_split.values() for content, _ in split.values()]
     assert len(set(everything)) == len(everything)
-    assert read_all(contents) == found  # each call begins anew
+    assert read_all(contents) == examples_by_split  # each call begins anew
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -283,9 +281,9 @@ def test_members_named_from_the_current_folder_are_found(tmp_path):
 
 def test_the_banner_is_cut_off_and_nothing_else(tmp_path):
     put = fakes.fake_fgvc_aircraft(tmp_path)
-    found = read_all(fine_grained.FGVC_AIRCRAFT.read(put.paths))["train"]
+    examples = read_all(fine_grained.FGVC_AIRCRAFT.read(put.paths))["train"]
     for key, (original, _) in put.splits["train"].items():
-        content = found[key][0]
+        content = examples[key][0]
         with Image.open(io.BytesIO(original)) as before, Image.open(io.BytesIO(content)) as after:
             assert (before.size, after.size, after.mode, after.format) == (
                 (40, 60),

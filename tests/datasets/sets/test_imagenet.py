@@ -1,6 +1,4 @@
-"""ImageNet, ImageNet-100 and Tiny ImageNet from small archives in the published layout, and from
-folders.
-"""
+"""ImageNet, ImageNet-100 and Tiny ImageNet from small archives and from folders."""
 
 import io
 import tarfile

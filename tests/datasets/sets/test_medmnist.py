@@ -1,4 +1,4 @@
-"""MedMNIST from small npz files in the published layout, and what is said of damaged ones."""
+"""MedMNIST from small npz files in the published layout, and the errors for damaged ones."""
 
 import numpy as np
 import pytest

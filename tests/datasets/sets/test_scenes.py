@@ -1,6 +1,4 @@
-"""Readers of EuroSAT and SUN397, each on a small archive in the published layout, and what they
-refuse.
-"""
+"""Readers of EuroSAT and SUN397 on small archives in the published layout, and what they refuse."""
 
 import gzip
 import subprocess
@@ -29,12 +27,12 @@ def test_every_image_comes_once_with_its_class_in_its_split(data_set, write, tmp
     assert set(put.paths) == {archive.file for archive in data_set.archives}
     contents = data_set.read(put.paths)
     assert contents.classes == put.classes
-    found = read_all(contents)
-    assert found == put.splits
-    assert list(found) == list(data_set.sizes)
-    everything = [content for split in found.values() for content, _ in split.values()]
+    examples_by_split = read_all(contents)
+    assert examples_by_split == put.splits
+    assert list(examples_by_split) == list(data_set.sizes)
+    everything = [content for split in examples_by_split.values() for content, _ in split.values()]
     assert len(set(everything)) == len(everything)
-    assert read_all(contents) == found  # each call begins anew
+    assert read_all(contents) == examples_by_split  # each call begins anew
     assert set(tmp_path.iterdir()) == set(put.paths.values())
 
 
@@ -75,7 +73,8 @@ put = fake_eurosat(Path({str(tmp_path)!r}) / "archives")
 class Land(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     def _info(self):
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({{"key": tfds.features.Text()}}))
+        features = tfds.features.FeaturesDict({{"key": tfds.features.Text()}})
+        return tfds.core.DatasetInfo(builder=self, features=features)
     def _split_generators(self, download_manager):
         return {{"train": self._generate_examples()}}
     def _generate_examples(self):

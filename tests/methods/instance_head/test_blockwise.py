@@ -34,48 +34,49 @@ def keep_gradient(rows: Rows, gradient: jax.Array, place: jax.Array) -> Rows:
     return rows._replace(mean=gradient)
 
 
+whole_head = jax.jit(jax.value_and_grad(diet_loss, (0, 1)))
+
+
 def rows_of(weights: jax.Array) -> Rows:
     return Rows(weights, jnp.zeros_like(weights), jnp.zeros_like(weights))
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.8])
 @pytest.mark.parametrize("block", [1, 40, 64, 1037, 5000])
 @pytest.mark.parametrize(("precision", "rtol"), [("f64", 1e-10), ("f32", 1e-5)])
-def test_value_and_both_gradients_are_those_of_the_whole_head(smoothing, block, precision, rtol):
+def test_value_and_both_gradients_are_those_of_the_whole_head(block, precision, rtol):
+    settings = {"update": keep_gradient, "num_classes": N, "block": block}
+    loss = partial(blockwise_cross_entropy, **settings)
+    blockwise = jax.jit(jax.value_and_grad(loss, has_aux=True))
     with jax.enable_x64(precision == "f64"):
         features, weights, index = problem(jnp.float64 if precision == "f64" else jnp.float32)
-        expected, (by_features, by_weights) = jax.value_and_grad(diet_loss, (0, 1))(
-            features, weights, index, label_smoothing=smoothing
-        )
-        loss = partial(
-            blockwise_cross_entropy,
-            update=keep_gradient,
-            num_classes=N,
-            label_smoothing=smoothing,
-            block=block,
-        )
-        (value, rows), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-            features, rows_of(weights), index
-        )
-        np.testing.assert_allclose(value, expected, rtol=rtol)
-        np.testing.assert_allclose(
-            gradient, by_features, rtol=rtol, atol=rtol * float(jnp.abs(by_features).max())
-        )
-        np.testing.assert_allclose(
-            rows.mean, by_weights, rtol=rtol, atol=rtol * float(jnp.abs(by_weights).max())
-        )
-        np.testing.assert_array_equal(rows.weights, weights)
+        for smoothing in (0.0, 0.8):
+            expected, (by_features, by_weights) = whole_head(
+                features, weights, index, label_smoothing=smoothing
+            )
+            (value, rows), gradient = blockwise(
+                features, rows_of(weights), index, label_smoothing=smoothing
+            )
+            np.testing.assert_allclose(value, expected, rtol=rtol)
+            for got, wanted in ((gradient, by_features), (rows.mean, by_weights)):
+                largest = float(jnp.abs(wanted).max())
+                np.testing.assert_allclose(got, wanted, rtol=rtol, atol=rtol * largest)
+            np.testing.assert_array_equal(rows.weights, weights)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 8])
 def test_steps_on_several_devices_are_those_of_dense_adamw(devices):
-    features, _, index = problem(jnp.float32)
+    with jax.enable_x64(True):
+        steps_are_those_of_dense_adamw(devices)
+
+
+def steps_are_those_of_dense_adamw(devices: int) -> None:
+    features, _, index = problem(jnp.float64)
     rate = optax.cosine_decay_schedule(1e-2, 20)
     optimizer, own = optax.adamw(rate, weight_decay=0.05), RowAdamW(rate, 20, weight_decay=0.05)
     weights = initial_head(jax.random.key(0), N, D)
     state = optimizer.init(weights)
     with jax.set_mesh(mesh_of(devices)):
-        rows = fresh_rows(jax.random.key(0), N, D, dtype="float32", moments_dtype="float32")
+        rows = fresh_rows(jax.random.key(0), N, D, dtype="float64", moments_dtype="float64")
         assert rows.weights.shape == (2048, D)
         assert len(rows.weights.addressable_shards[0].data) == 2048 // devices
         np.testing.assert_array_equal(np.asarray(rows.weights)[:N], weights)
@@ -96,14 +97,14 @@ def test_steps_on_several_devices_are_those_of_dense_adamw(devices):
 
         for number in range(5):
             value, gradient, rows = step(rows, number)
-            expected, (by_features, by_weights) = jax.value_and_grad(diet_loss, (0, 1))(
+            expected, (by_features, by_weights) = whole_head(
                 features, weights, index, label_smoothing=0.8
             )
             updates, state = optimizer.update(by_weights, state, weights)
             weights = weights + updates
-            np.testing.assert_allclose(value, expected, rtol=1e-6)
-            np.testing.assert_allclose(gradient, by_features, rtol=1e-4, atol=1e-7)
-        np.testing.assert_allclose(np.asarray(rows.weights)[:N], weights, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(value, expected, rtol=1e-12)
+            np.testing.assert_allclose(gradient, by_features, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.asarray(rows.weights)[:N], weights, rtol=1e-9, atol=1e-10)
         np.testing.assert_array_equal(np.asarray(rows.weights)[N:], padding)
         assert len(rows.weights.addressable_shards[0].data) == 2048 // devices
 
@@ -146,14 +147,15 @@ def test_an_index_without_a_row_makes_the_loss_nan():
 
 
 def test_large_logits_do_not_overflow():
-    features, weights, index = problem(jnp.float32)
-    settings = {"num_classes": N, "label_smoothing": 0.0, "block": 100}
-    loss, _ = blockwise_cross_entropy(
-        features * 1e3, rows_of(weights * 1e3), index, keep_gradient, **settings
-    )
-    np.testing.assert_allclose(
-        loss, diet_loss(features * 1e3, weights * 1e3, index, label_smoothing=0.0), rtol=1e-5
-    )
+    with jax.enable_x64(True):
+        features, weights, index = problem(jnp.float64)
+        features, weights = features * 1e3, weights * 1e3
+        settings = {"num_classes": N, "label_smoothing": 0.0, "block": 100}
+        loss, _ = blockwise_cross_entropy(
+            features, rows_of(weights), index, keep_gradient, **settings
+        )
+        expected = diet_loss(features, weights, index, label_smoothing=0.0)
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
 def test_devices_that_cannot_share_the_rows_are_named():
