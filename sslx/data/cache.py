@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sslx.data.disk import explained
-from sslx.data.progress import Progress, amount
+from sslx.data.progress import amount, progress
 from sslx.data.source import Source, Split, cache_dir
 from sslx.data.stream import CORES, Streamed, in_threads
 
@@ -122,9 +122,9 @@ def _write(folder: Path, split: Split, config: Any) -> dict[str, Any]:
     kept: list[int] = []
     labels: list[int] = []
     skipped: list[str] = []
-    with Progress(f"decoding {split.name}", split.size, "images") as progress:
+    with progress(f"decoding {split.name}", split.size) as bar:
         for number, (image, label) in enumerate(_decoded(split, config.image_size)):
-            progress.show(number)
+            bar.update()
             if isinstance(image, str):
                 skipped.append(f"{split.where(number)} cannot be read as an image ({image})")
                 continue

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from sslx.data.progress import Progress, amount
+from sslx.data.progress import amount, progress
 from sslx.data.records import prepared_folder
 from sslx.datasets.dataset import Archive, DataSet
 from sslx.files import to_json, write_atomically
@@ -201,11 +201,11 @@ def _digest(path: Path, kind: str) -> str:
     digest = hashlib.new(kind, usedforsecurity=False)
     with (
         path.open("rb") as file,
-        Progress(f"verifying {path.name}", path.stat().st_size) as progress,
+        progress(f"verifying {path.name}", path.stat().st_size, "B") as bar,
     ):
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            progress.show(file.tell())
+            bar.update(len(chunk))
     return digest.hexdigest()
 
 
@@ -231,11 +231,12 @@ def _fetch(archive: Archive, part: Path) -> None:
         total = begun + int(response.headers.get("Content-Length", 0))
         with (
             part.open("ab" if begun else "wb") as file,
-            Progress(f"fetching {archive.file}", total) as progress,
+            progress(f"fetching {archive.file}", total, "B") as bar,
         ):
+            bar.update(begun)
             while chunk := response.read(CHUNK):
                 file.write(chunk)
-                progress.show(file.tell())
+                bar.update(len(chunk))
     if _size(part) < total:
         raise ConnectionError(f"the connection broke after {_size(part):,} of {total:,} bytes")
 

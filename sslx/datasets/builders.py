@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from sslx.data.progress import Progress
+from sslx.data.progress import progress
 from sslx.data.records import FORMAT
 from sslx.datasets.dataset import Contents, DataSet, Example, write_note
 
@@ -134,9 +134,9 @@ def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str
             raise ValueError(
                 f"{name}: two images of {path.name.split('-')[0]} have the key {key!r}."
             )
-    with Progress(f"{name}: writing {path.stem}", len(records), "images") as progress:
-        for number, (_, label, key, image) in enumerate(records):
-            progress.show(number)
+    with progress(f"{name}: writing {path.stem}", len(records)) as bar:
+        for _, label, key, image in records:
+            bar.update()
             # `fields` ends in file_name, or lacks it.
             yield key, dict(zip(fields, (image, label, key), strict=False))
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sslx.data.progress import Progress
+from sslx.data.progress import progress
 from sslx.data.records import INFO
 from sslx.datasets.dataset import Contents, DataSet, Example, class_numbers
 
@@ -36,9 +36,9 @@ class Counted:
         numbers = class_numbers(self._given.classes)
         histogram = self.histograms[split] = [0] * len(self._given.classes)
         empty = []
-        with Progress(f"{name}: reading {split}", size, "images") as progress:
-            for number, (key, image, label) in enumerate(self._given.splits[split]()):
-                progress.show(number)
+        with progress(f"{name}: reading {split}", size) as bar:
+            for key, image, label in self._given.splits[split]():
+                bar.update()
                 if label not in numbers:
                     raise ValueError(
                         f"{name}: {key} of {split} has the class {label!r}, which the data set "

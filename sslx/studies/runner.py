@@ -90,11 +90,7 @@ def run_missing(
                 if is_finished(work):  # by the process that has just released it
                     continue
                 outcome = _do(work, claim, say)
-                if claim.lost():
-                    reason = "another process has taken the run over: this one gave no sign of life"
-                    outcome = Outcome("failed", reason)
-                else:
-                    _write(work.folder, outcome)
+                _write(work.folder, outcome)
             finally:
                 claim.release()
             yield work, outcome
@@ -139,14 +135,14 @@ def _call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str,
             [sys.executable, *words],
             # With this sslx/command.py ends the child when this process ends.
             env=os.environ | {"SSLX_PARENT": str(os.getpid())},
+            pass_fds=(claim.fileno(),),  # the run is claimed while either process lives
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        claim.includes(child.pid)
         try:
-            code, peak = _wait(child, claim)
+            code, peak = _wait(child)
         except KeyboardInterrupt:
             child.terminate()  # train.py saves
             child.wait()
@@ -166,13 +162,11 @@ def _last_line(code: int, output: str) -> str:
     return (errors or lines or ["no output"])[-1]
 
 
-def _wait(child: subprocess.Popen[bytes], claim: Claim) -> tuple[int, float]:
-    """The exit code, and the most GiB that the child has held; it ends when the claim is lost."""
+def _wait(child: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """The exit code, and the most GiB that the child has held."""
     peak = 0.0
     while (code := child.poll()) is None:
         peak = max(peak, _peak_memory(child.pid))
-        if claim.lost():
-            child.kill()
         time.sleep(0.1)
     return code, peak
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sslx.evaluation.results import total_steps
 from sslx.files import read_lines
-from sslx.studies.claims import is_over, newest_claim, read_claim
+from sslx.studies.claims import holder
 from sslx.studies.runner import Work, is_finished, read_outcome
 from sslx.training.log import clock
 
@@ -17,10 +17,9 @@ def status(works: list[Work], claims: Path, seconds_left: float) -> str:
     rows = []
     at_work = 0
     for work in works:
-        claim = newest_claim(claims, work.name)
-        busy = claim is not None and not is_over(claim)
-        at_work += busy
-        rows.append((_state(work, busy), work.name, _place(claim) if claim and busy else ""))
+        place = holder(claims, work.name)
+        at_work += bool(place)
+        rows.append((_state(work, bool(place)), work.name, place))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
         f"{state:{widths[0]}}  {name:{widths[1]}}  {place}".rstrip() for state, name, place in rows
@@ -56,10 +55,3 @@ def _state(work: Work, busy: bool) -> str:
     if outcome and outcome.status in ("trained", "failed"):
         return outcome.status
     return f"stopped {step}/{total}" if step else "waiting"
-
-
-def _place(path: Path) -> str:
-    claim = read_claim(path)
-    if not claim:  # it is being written
-        return f"by {path.name}"
-    return f"on {claim['host'].partition(' ')[0]}, process {', '.join(claim['pids'])}"

@@ -1,113 +1,79 @@
 """A run belongs to one process at a time, and to another one when that is dead."""
 
-import json
-import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sslx.studies import claims
-from sslx.studies.claims import is_over, newest_claim, read_claim, take
+from sslx.studies.claims import holder, take
 
-NAME = "mnist5k-simclr-learning_rate=0.1-seed=0"  # dots, as names have them
+NAME = "mnist5k-simclr-learning_rate=0.1-seed=0"
 HOLD = """
-import sys, time
+import subprocess, sys, time
 from pathlib import Path
 from sslx.studies.claims import take
-print(take(Path(sys.argv[1]), sys.argv[2]) is not None, flush=True)
+claim = take(Path(sys.argv[1]), sys.argv[2])
+child = subprocess.Popen(["sleep", sys.argv[3]], pass_fds=[claim.fileno()])
+print(child.pid, flush=True)
 time.sleep(60)
 """
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that has the claim."""
+def hold(folder, seconds: float) -> subprocess.Popen[str]:
+    """Start a process that has the claim, as its child does for some seconds."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path, NAME], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, folder, NAME, str(seconds)], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "True\n"
-    yield process
-    process.kill()
-    process.communicate()
+    assert process.stdout.readline().strip().isdigit()
+    return process
 
 
 def test_a_claim_is_taken_once_until_it_is_released(tmp_path):
+    assert holder(tmp_path, NAME) == ""
     claim = take(tmp_path, NAME)
-    assert newest_claim(tmp_path, NAME).name == f"{NAME}.1"
     assert take(tmp_path, NAME) is None
-    assert take(tmp_path, NAME.replace("0.1", "0.2")) is not None
+    assert holder(tmp_path, NAME).startswith("on ")
+    take(tmp_path, NAME.replace("0.1", "0.2")).release()
     claim.release()
-    again = take(tmp_path, NAME)
-    assert newest_claim(tmp_path, NAME).name == f"{NAME}.2"
-    assert claim.lost()
-    assert not again.lost()
-    again.release()
-
-
-def test_of_16_that_ask_at_once_one_gets_it(tmp_path):
-    with ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda _: take(tmp_path, NAME), range(16)))
-    assert sum(claim is not None for claim in got) == 1
-
-
-def test_of_those_that_see_the_same_stale_claim_one_takes_it(tmp_path, monkeypatch):
+    assert holder(tmp_path, NAME) == ""
     take(tmp_path, NAME).release()
-    seen = newest_claim(tmp_path, NAME)
-    monkeypatch.setattr(claims, "newest_claim", lambda *_: seen)  # what all of them have just seen
-    got = [take(tmp_path, NAME) for _ in range(4)]
-    assert sum(claim is not None for claim in got) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{NAME}.1", f"{NAME}.2"]
 
 
-def test_a_living_process_keeps_its_claim_and_a_killed_one_loses_it_at_once(tmp_path, holder):
+def test_of_16_that_try_at_once_one_gets_it(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        tries = list(pool.map(lambda _: take(tmp_path, NAME), range(16)))
+    claims = [claim for claim in tries if claim]
+    assert len(claims) == 1
+    claims[0].release()
+
+
+def test_a_killed_process_loses_its_claim_at_once_and_who_has_it_is_named(tmp_path):
+    process = hold(tmp_path, 0)
     assert take(tmp_path, NAME) is None
-    holder.kill()
-    holder.wait()
-    assert take(tmp_path, NAME) is not None
-    assert newest_claim(tmp_path, NAME).name == f"{NAME}.2"
+    assert holder(tmp_path, NAME).endswith(f"process {process.pid}")
+    process.kill()
+    process.communicate()
+    take(tmp_path, NAME).release()
 
 
-def test_a_claim_holds_while_the_child_of_a_killed_process_lives(tmp_path, holder):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    claim = take(tmp_path, "other")
-    claim.includes(child.pid)
-    path = newest_claim(tmp_path, "other")
-    fields = read_claim(path)
-    fields["pids"] = {str(child.pid): fields["pids"][str(child.pid)]}
-    path.write_text(json.dumps(fields))  # as if this process were dead
-    assert not is_over(path)
-    child.kill()
-    child.wait()
-    assert is_over(path)
-
-
-def test_a_claim_from_another_machine_expires_by_its_heartbeat(tmp_path):
-    claim = take(tmp_path, NAME)
-    path = newest_claim(tmp_path, NAME)
-    path.write_text(json.dumps({"host": "elsewhere", "pids": {"1": "5"}}))
+def test_a_claim_holds_while_the_child_of_a_killed_process_lives(tmp_path):
+    process = hold(tmp_path, 1.5)
+    process.kill()
+    process.wait()
+    process.stdout.close()
     assert take(tmp_path, NAME) is None
-    past = time.time() - claims.EXPIRY - 1
-    os.utime(path, (past, past))
-    assert take(tmp_path, NAME) is not None
-    assert claim.lost()
-
-
-def test_a_heartbeat_keeps_a_claim_alive(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "BEAT", 0.05)
-    claim = take(tmp_path, NAME)
-    path = newest_claim(tmp_path, NAME)
-    os.utime(path, (1, 1))
-    deadline = time.time() + 10
-    while path.stat().st_mtime < 2:
-        assert time.time() < deadline
-        time.sleep(0.02)
-    claim.release()
-    assert read_claim(path)["released"]
+    for _ in range(100):
+        if claim := take(tmp_path, NAME):
+            claim.release()
+            return
+        subprocess.run(["sleep", "0.1"], check=True)
+    pytest.fail("the claim outlives the child")
 
 
 def test_a_claim_that_is_being_written_is_not_taken(tmp_path):
-    tmp_path.joinpath(f"{NAME}.3").write_text("")
+    claim = take(tmp_path, NAME)
+    (tmp_path / NAME).write_text("")
+    assert holder(tmp_path, NAME) == "by another process"
     assert take(tmp_path, NAME) is None
+    claim.release()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sslx.studies.claims import holder, take
 from sslx.studies.runner import Outcome, Work, in_turn, is_finished, read_outcome, run_missing
 
 # Counts to five in a file, and goes on where it was; ends with its parent, as the commands do.
@@ -153,23 +154,6 @@ def test_a_run_that_is_killed_while_it_is_evaluated_is_not_trained_again(tmp_pat
     assert (one.folder / "starts").read_text() == "x"
 
 
-def test_a_run_that_another_process_has_taken_over_is_left_to_it(tmp_path):
-    text = (
-        "import pathlib, sys, time; pathlib.Path(sys.argv[1]).joinpath('on').touch(); "
-        "time.sleep(60)"
-    )
-    one = work(tmp_path, "a", text)
-
-    def take_over(_):
-        (tmp_path / "claims" / "a.2").write_text(
-            ""
-        )  # as another machine would after ten minutes of silence
-
-    (outcome,) = (outcome for _, outcome in run_missing([one], tmp_path / "claims", take_over))
-    assert "another process has taken the run over" in outcome.reason
-    assert read_outcome(one.folder) is None
-
-
 def test_shards_begin_apart_and_then_help_each_other():
     found = list(range(7))
     assert in_turn(found, 1, 1) == found
@@ -188,11 +172,10 @@ def test_the_status_tells_what_each_run_is_doing(tmp_path):
         ["waiting", "waiting"],
     ]
     assert lines[3] == "1 of 3 runs are finished, 0 at work; about 1:30 to go once it is started"
-    (tmp_path / "claims" / "waiting.1").write_text(
-        json.dumps({"host": "box 1 2", "pids": {"77": "1"}})
-    )
+    claim = take(tmp_path / "claims", "waiting")
     line = status([waiting], tmp_path / "claims", 90.0).splitlines()[0]
-    assert line == "training 0/?  waiting  on box, process 77"
+    assert line == f"training 0/?  waiting  {holder(tmp_path / 'claims', 'waiting')}"
+    claim.release()
 
 
 def test_an_outcome_of_an_older_version_is_understood(tmp_path):

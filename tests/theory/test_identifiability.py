@@ -17,6 +17,8 @@ from tests import commands
 from theory import identifiability as simulation
 from theory.vmf import make_world
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def tiny(**changes):
     """A world with more overlap than the published ones, which is learnt in seconds."""
