@@ -19,12 +19,11 @@ from pathlib import Path
 from absl import flags
 
 from sslx import command
-from sslx.studies.estimate import costs_of, dry, remaining
+from sslx.studies.estimate import costs_of, dry, remaining, status
 from sslx.studies.evidence import gather
 from sslx.studies.plan import load_plan, works_of
 from sslx.studies.results import write_results
 from sslx.studies.runner import Work, in_turn, is_finished, run_missing
-from sslx.studies.status import status
 from sslx.studies.study import Plan
 from sslx.training.log import clock
 

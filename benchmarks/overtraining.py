@@ -33,7 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from metrics import rankme
 from sslx.data.load import load
 from sslx.evaluation.features import Extractor
-from sslx.evaluation.knn import knn_accuracy
+from sslx.evaluation.knn import Labelled, knn_accuracy
 from sslx.evaluation.linear_probe import linear_probe
 from sslx.experiment import make_experiment
 from sslx.training import parallel
@@ -56,7 +56,8 @@ def across(a, a_labels, b, b_labels) -> float:
 
 def look(seen, seen_labels, unseen, unseen_labels) -> dict[str, float]:
     """The columns of one checkpoint."""
-    result = linear_probe(seen, seen_labels, unseen, unseen_labels, protocol="lbfgs")
+    splits = Labelled(seen, seen_labels), Labelled(unseen, unseen_labels)
+    result = linear_probe(*splits, protocol="lbfgs")
     strong = classifier(1 / (0.1 * len(seen))).fit(seen, seen_labels)
     order = np.random.default_rng(0).permutation(len(unseen))
     first, second = np.split(order, [len(order) // 2])
@@ -75,7 +76,7 @@ def look(seen, seen_labels, unseen, unseen_labels) -> dict[str, float]:
         "seen": result.validation_accuracy,
         "unseen": float(np.mean(from_unseen)),
         "same number seen": float(np.mean(from_seen)),
-        "kNN": knn_accuracy(seen, seen_labels, unseen, unseen_labels),
+        "kNN": knn_accuracy(*splits),
         "member?": cross_val_score(classifier(0.1), both, member, cv=5).mean(),
         "RankMe seen": rankme(seen[equal]),
         "RankMe unseen": rankme(unseen),

@@ -13,8 +13,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sslx.experiment import check_fields, import_method
-from sslx.hints import did_you_mean
+from sslx.evaluation.settings import Settings
+from sslx.experiment import import_method
+from sslx.hints import check_fields, did_you_mean
 from sslx.models import resnet as resnets
 from sslx.models import vit as transformers
 from sslx.training.optim import Group
@@ -88,12 +89,13 @@ def get_config() -> ConfigDict:
     config.checkpoint.keep = "all"  # all, or latest+best
     config.checkpoint.best = "lidar/representation"  # the monitored value whose highest is kept
 
-    config.evaluation = ConfigDict()  # defaults of eval.py
+    defaults = Settings()
+    config.evaluation = ConfigDict()  # what eval.py uses where a flag is not given
     config.evaluation.batch_size = 512
-    config.evaluation.images = 10000  # for RankMe
-    config.evaluation.lidar_images = 1000
-    config.evaluation.lidar_views = 10
-    config.evaluation.protocol = "lbfgs"  # of the linear probe: lidar, diet, lbfgs
+    config.evaluation.images = defaults.images  # for RankMe
+    config.evaluation.lidar_images = defaults.lidar_images
+    config.evaluation.lidar_views = defaults.lidar_views
+    config.evaluation.protocol = defaults.protocol  # of the linear probe: lidar, diet, lbfgs
 
     config.log = ConfigDict()
     config.log.every = "50 steps"

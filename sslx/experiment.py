@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from sslx import methods
 from sslx.data.order import steps_per_epoch
-from sslx.hints import did_you_mean
+from sslx.hints import check_fields, did_you_mean
 from sslx.method import Method
 from sslx.methods.instance_head.rows import row_adamw
 from sslx.models import build, patches_per_side
@@ -110,16 +110,6 @@ def load_method(config: Any, num_images: int) -> Method:
     for crop in method.views.crops:
         patches_per_side(crop.size, encoder.patch or 1)
     return method
-
-
-def check_fields(where: str, fields: Mapping[str, Any], allowed: list[str]) -> None:
-    """Raise ValueError for the first field that is not allowed, naming the nearest one that is."""
-    for name in fields:
-        if name not in allowed:
-            raise ValueError(
-                f"{where} has no field {name!r}.{did_you_mean(name, allowed)} "
-                f"It takes: {', '.join(allowed) or 'none'}."
-            )
 
 
 def import_method(name: str) -> Any:

@@ -27,3 +27,14 @@ def check_choice(field: str, value: object, allowed: Iterable[object]) -> None:
     if value not in choices:
         takes = ", ".join(map(str, choices))
         raise ValueError(f"{field} is {value!r}; it takes {takes}.")
+
+
+def check_fields(where: str, fields: Iterable[str], allowed: Iterable[str]) -> None:
+    """Raise ValueError for the first field that is not allowed, naming the nearest one that is."""
+    names = list(allowed)
+    for field in fields:
+        if field not in names:
+            raise ValueError(
+                f"{where} has no field {field!r}.{did_you_mean(field, names)} "
+                f"It takes: {', '.join(names) or 'none'}."
+            )

@@ -139,7 +139,7 @@ def test_another_config_in_the_same_folder_is_refused_with_what_differs(finished
         (("--run=FINISHED", "--protocol=sgd"), r"--protocol is 'sgd'; it takes"),
         (
             ("--run=FINISHED", "--checkpoint=7"),
-            r"--checkpoint is '7'; it takes all, last, or one of 0, 2, 4",
+            r"--checkpoint is '7'; it takes all, last, 0, 2, 4",
         ),
         (
             ("--run=FINISHED", "--lidar_views=1"),

@@ -88,7 +88,7 @@ def test_a_study_has_its_commands_tables_and_figures(name, scale):
     assert study.tables
     assert set(study.tables) <= TABLES.keys()
     assert set(study.figures) <= FIGURES.keys()
-    with pytest.raises(ValueError, match="A study has no scale 'desks'; it has desk and paper"):
+    with pytest.raises(ValueError, match="The scale, .* is 'desks'; it takes desk, paper"):
         module.get_study("desks")
 
 

@@ -19,7 +19,6 @@ else:
 
 ORIENTATION = 0x0112  # EXIF's tag
 END = b"\xff\xd9"  # of a JPEG; OpenCV takes one that was cut off, Pillow refuses it
-SCALES = {"I;16": 257, "I;16L": 257, "I;16B": 257, "I;16N": 257}  # 65535 / 255
 TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
@@ -54,8 +53,8 @@ def _pixels(file: Image.Image, content: bytes, channels: int) -> np.ndarray:
         if pixels is not None:
             return pixels
     image: Image.Image = file if upright else ImageOps.exif_transpose(file)
-    if image.mode in SCALES:
-        image = Image.fromarray((np.asarray(image) // SCALES[image.mode]).astype(np.uint8))
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))  # 65535 / 255
     elif image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode}), and 8 or 16 are read")
     elif image.mode in TRANSPARENT or "transparency" in image.info:

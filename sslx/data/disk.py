@@ -1,12 +1,31 @@
-"""Errors of the file system that a user resolves with more room or with another folder."""
+"""Writing to a folder: one process at a time, and errors that a user resolves with another one."""
 
 import contextlib
 import errno
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, lock: str, option: str, waiting: str = "") -> Iterator[None]:
+    """Let one process at a time write into the folder, which is made; errors are `explained`.
+
+    A process that has to wait prints `waiting`. The system opens the lock of a process that dies.
+    """
+    with explained(folder, option):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / lock).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting:
+                    print(waiting, flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 @contextlib.contextmanager

@@ -14,20 +14,15 @@ from typing import Any
 import numpy as np
 
 from sslx.data.records import INFO, splits_of
-from sslx.data.source import Content, Split, Splits
+from sslx.data.source import Content, Split, Splits, named_splits, unlabelled
 
-NAMES = ("train", "val", "validation", "test")  # of splits
 HELD_OUT = 5  # without test images, every fifth
-UNLABELLED = "has no labels: kNN and probes are off, all else stays on"
 
 Keys = tuple[str, str | None]  # of a split's images and of its labels, if it has any
 
 
 def splits(config: Any) -> Splits:
-    """Return the splits of the file that `config.data.name` names.
-
-    Raises ValueError for a file that is not there or does not hold what it should.
-    """
+    """Return the splits of `config.data.name`; ValueError for a file that is not what it should."""
     kind, _, name = config.name.partition(":")
     path = Path(name).expanduser()
     if not path.exists():
@@ -38,73 +33,40 @@ def splits(config: Any) -> Splits:
 
 
 def _arrays(config: Any, path: Path) -> Splits:
-    known = _named_splits(_open(path))
-    chosen = {
-        "train_split": config.train_split,
-        "probe_split": config.probe_split,
-        "test_split": config.test_split,
-    }
-    if not known and not any(chosen.values()):
-        return _held_out(config, path)
-    for field, name in chosen.items():
-        if name and name not in known:
-            raise ValueError(
-                f"{path} has no split {name!r}: set --config.data.{field} to one of "
-                f"{', '.join(known)}."
-            )
-    train = config.train_split or "train"
-    if train not in known:
-        raise ValueError(
-            f"{path} has {', '.join(known)} and no train: set --config.data.train_split to one of "
-            "them."
-        )
-    usual = next((name for name in ("test", "validation", "val") if name in known), "")
-    test, probe = config.test_split or usual, config.probe_split
-    return Splits(
-        _array_split(config, path, train, known[train]),
-        _array_split(config, path, probe, known[probe]) if probe else None,
-        _array_split(config, path, test, known[test]) if test else None,
-    )
-
-
-def _named_splits(arrays: dict[str, np.ndarray]) -> dict[str, Keys]:
-    """The names of images and labels by split, as MedMNIST or Keras names them."""
+    arrays = _open(path)
     known: dict[str, Keys] = {}
-    for split in NAMES:
+    for split in ("train", "val", "validation", "test"):
         for images, labels in (
             (f"{split}_images", f"{split}_labels"),
             (f"x_{split}", f"y_{split}"),
         ):
             if images in arrays and split not in known:
                 known[split] = images, labels if labels in arrays else None
-    return known
-
-
-def _held_out(config: Any, path: Path) -> Splits:
-    """All images of the file; with labels every fifth is held out."""
-    arrays = _open(path)
-    images = next((key for key in ("images", "x", "data") if key in arrays), None)
-    labels = next((key for key in ("labels", "y", "targets") if key in arrays), None)
-    if images is None:
+    split = functools.partial(_array_split, config, path)
+    if known or config.train_split or config.probe_split or config.test_split:
+        return named_splits(config, known, lambda name: split(name, known[name]), {})
+    image_key = next((key for key in ("images", "x", "data") if key in arrays), None)
+    label_key = next((key for key in ("labels", "y", "targets") if key in arrays), None)
+    if image_key is None:
         raise ValueError(
             f"{path} holds {', '.join(arrays) or 'nothing'}, and no images. Save it with "
             f"np.savez({path.name!r}, images=uint8 [n, H, W, C], labels=integers [n]), labels if "
             "there are any."
         )
-    split = functools.partial(_array_split, config, path, keys=(images, labels))
-    if labels is None:
-        print(f"note: {path} {UNLABELLED}")
-        return Splits(split("train"), None, None)
+    keys = image_key, label_key
+    if label_key is None:
+        return unlabelled(config, split("train", keys))
     print(f"note: {path} has no test images; every fifth image is held out for kNN and probes")
-    every = np.arange(len(arrays[images]))
+    every = np.arange(len(arrays[image_key]))
     held = every % HELD_OUT == HELD_OUT - 1
-    return Splits(split("train", rows=every[~held]), None, split("test", rows=every[held]))
+    return Splits(split("train", keys, every[~held]), None, split("test", keys, every[held]))
 
 
 def _array_split(
     config: Any, path: Path, name: str, keys: Keys, rows: np.ndarray | slice = slice(None)
 ) -> Split:
-    images, labels = _open(path)[keys[0]], None if keys[1] is None else _open(path)[keys[1]]
+    arrays = _open(path)
+    images, labels = arrays[keys[0]], arrays[keys[1]] if keys[1] else None
     layout = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
     if images.dtype != np.uint8 or not layout:
         raise ValueError(
@@ -126,10 +88,8 @@ def _array_split(
 
     def read(numbers: Sequence[int]) -> list[Content]:
         images = _open(path)[keys[0]]  # by its path, so that a worker process reads the file itself
-        return [
-            (images[place], -1 if labels is None else int(labels[place]))
-            for place in places[list(numbers)]
-        ]
+        chosen = places[list(numbers)]
+        return [(images[i], -1 if labels is None else int(labels[i])) for i in chosen]
 
     def where(number: int) -> str:
         return f"{path}, image {places[number]}"
@@ -152,9 +112,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
 def _records(config: Any, path: Path) -> Splits:
     files = [path] if path.is_file() else sorted(path.glob("*array_record*"))
     if not files:
-        raise ValueError(
-            f"{path} has neither a TFDS data set (dataset_info.json) nor array_record files."
-        )
+        raise ValueError(f"{path} has neither a TFDS data set ({INFO}) nor array_record files.")
     from array_record.python.array_record_data_source import ArrayRecordDataSource  # rarely needed
 
     try:
@@ -164,7 +122,6 @@ def _records(config: Any, path: Path) -> Splits:
         raise ValueError(
             f"{files[0]} or one beside it is damaged, or no array_record file ({error})."
         ) from error
-    print(f"note: {path} {UNLABELLED}")
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def read(numbers: Sequence[int]) -> list[Content]:
@@ -177,4 +134,4 @@ def _records(config: Any, path: Path) -> Splits:
         return f"{path}, record {number}"
 
     name, identity = f"{config.name}/train", f"{path.resolve()}|{stats}"
-    return Splits(Split(name, identity, count, None, config.channels, read, where), None, None)
+    return unlabelled(config, Split(name, identity, count, None, config.channels, read, where))

@@ -5,6 +5,7 @@ PATH may hold class sub-folders, or just images (then there are no labels), or f
 PATH alone.
 """
 
+import functools
 import hashlib
 import os
 import unicodedata
@@ -12,19 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sslx.data.source import Content, Split, Splits
+from sslx.data.source import Content, Split, Splits, unlabelled
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 HELD_OUT = 5  # without a test folder, every fifth image of a class
 
 Labelled = list[tuple[Path, str]]  # files with the names of their classes, "" where there are none
 
+# One file system composes an accented letter, another does not: the order must not depend on it.
+_composed = functools.partial(unicodedata.normalize, "NFC")
+
 
 def splits(config: Any) -> Splits:
-    """Return the splits of `config.data.name`, which is folder:PATH.
-
-    Raises ValueError where there is nothing to read.
-    """
+    """Return the splits of `config.data.name`, folder:PATH; ValueError if there are no images."""
     root = Path(config.name.removeprefix("folder:")).expanduser()
     if not root.is_dir():
         raise ValueError(
@@ -38,10 +39,8 @@ def splits(config: Any) -> Splits:
     else:
         train, test = _hold_out(_labelled(root))
         if test:
-            print(
-                f"note: {root} has no test folder; {len(test)} of its images are held out for kNN "
-                "and probes"
-            )
+            held = f"{len(test)} of its images are held out for kNN and probes"
+            print(f"note: {root} has no test folder; {held}")
     for field, name in (("probe_split", config.probe_split), ("test_split", config.test_split)):
         if name and not (root / name).is_dir():
             raise ValueError(
@@ -55,25 +54,20 @@ def _named(config: Any, train: Labelled, probe: Labelled | None, test: Labelled 
     """The splits, with labels where the images that the probes learn from have class folders."""
     classes = sorted({label for _, label in probe or train})
     if classes == [""]:
-        print(
-            f"note: {config.name} has no class folders, so no labels: kNN and probes are off, all "
-            "else stays on"
-        )
-        return Splits(_split(config, "train", train, None), None, None)
+        split = _split(config, "train", train, None)
+        return unlabelled(config, split, "no class folders, so no labels")
     if unknown := sorted({label for _, label in test or []} - set(classes)):
-        raise ValueError(
-            "The test images have class folders that the training images lack, such as "
-            f"{unknown[0]!r}."
-        )
+        lacking = f"the class folder {unknown[0]!r}, which the training images lack"
+        raise ValueError(f"The test images have {lacking}.")
     folded: dict[str, str] = {}
     for name in classes:
         if (twin := folded.setdefault(name.casefold(), name)) != name:
             raise ValueError(
                 f"The class folders {twin!r} and {name!r} differ only in case. Merge or rename one."
             )
-    known = classes if {label for _, label in train} <= set(classes) else None
+    known = {label for _, label in train} <= set(classes)
     return Splits(
-        _split(config, "train", train, known),
+        _split(config, "train", train, classes if known else None),
         _split(config, "probe", probe, classes) if probe else None,
         _split(config, "test", test, classes) if test else None,
     )
@@ -81,20 +75,15 @@ def _named(config: Any, train: Labelled, probe: Labelled | None, test: Labelled 
 
 def _labelled(root: Path) -> Labelled:
     """Image files below `root` in the order of their names, each with its class folder's name."""
-    paths = []
+    paths: list[Path] = []
     for folder, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [
-            Path(folder, name)
-            for name in names
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
+        visible = [name for name in names if not name.startswith(".")]
+        paths += [Path(folder, name) for name in visible if name.lower().endswith(SUFFIXES)]
     if not paths:
         raise ValueError(
             f"There are no images in {root}. Files that end in {', '.join(SUFFIXES)} are read."
         )
-    # One file system composes an accented letter, another does not: the order must not depend on
-    # it.
     named = sorted(
         ([_composed(part) for part in path.relative_to(root).parts], path) for path in paths
     )
@@ -108,48 +97,38 @@ def _labelled(root: Path) -> Labelled:
     return files
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _hold_out(files: Labelled) -> tuple[Labelled, Labelled]:
     """Every fifth file of each class is for tests, by a hash of its name, which new files keep."""
     if files[0][1] == "":
         return files, []
 
-    def place(file: tuple[Path, str]) -> bytes:
-        return hashlib.sha256(_composed(file[0].name).encode()).digest()
+    def place(path: Path) -> bytes:
+        return hashlib.sha256(_composed(path.name).encode()).digest()
 
-    held: set[tuple[Path, str]] = set()
+    held: set[Path] = set()
     for label in {label for _, label in files}:
-        members = sorted((file for file in files if file[1] == label), key=place)
+        members = sorted((path for path, own in files if own == label), key=place)
         held.update(members[: len(members) // HELD_OUT])
-    return [file for file in files if file not in held], [file for file in files if file in held]
+    kept = [file for file in files if file[0] not in held]
+    return kept, [file for file in files if file[0] in held]
 
 
 def _split(config: Any, name: str, files: Labelled, classes: list[str] | None) -> Split:
     paths = [str(path) for path, _ in files]
-    stats = []
-    for path in paths:
-        status = os.stat(path)
-        stats.append((os.path.abspath(path), status.st_size, status.st_mtime_ns))
+    statuses = [(os.path.abspath(path), os.stat(path)) for path in paths]
+    stats = [(path, status.st_size, status.st_mtime_ns) for path, status in statuses]
     identity = hashlib.sha256(repr((stats, classes)).encode()).hexdigest()
     numbers = {label: number for number, label in enumerate(classes or [])}
     labels = [numbers.get(label, -1) for _, label in files]
 
     def content(path: str) -> bytes | str:
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            return Path(path).read_bytes()
         except OSError as error:
             return str(error)
 
     def read(chosen: Sequence[int]) -> list[Content]:
         return [(content(paths[number]), labels[number]) for number in chosen]
 
-    def where(number: int) -> str:
-        return paths[number]
-
-    return Split(
-        f"{config.name}/{name}", identity, len(files), classes, config.channels, read, where
-    )
+    name, channels = f"{config.name}/{name}", config.channels
+    return Split(name, identity, len(files), classes, channels, read, where=paths.__getitem__)

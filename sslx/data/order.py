@@ -47,8 +47,7 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
 
 @functools.lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, num_images: int) -> np.ndarray:
-    # Philox is counter-based: an epoch's order needs no other epoch's, however far the run has
-    # come.
+    # Philox is counter-based: an epoch's order needs no other epoch's.
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     permutation = generator.permutation(num_images).astype(np.int32)
     permutation.setflags(write=False)

@@ -4,13 +4,14 @@ A prepared folder may hold `sslx.json`, in which `sslx.datasets` names the defau
 """
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sslx.data.source import Content, Split, Splits, cache_dir, data_dir
+from sslx.data.source import Content, Split, Splits, cache_dir, data_dir, named_splits
 from sslx.files import to_json, write_atomically
 from sslx.hints import did_you_mean
 
@@ -36,37 +37,18 @@ def splits(config: Any) -> Splits:
 
 
 def splits_of(config: Any, folder: Path, defaults: Mapping[str, str]) -> Splits:
-    """Return the splits of a prepared folder that `config.data` names, or else `defaults`.
-
-    Without defaults the split "train" serves pretraining and the probes, and "test" or else
-    "validation" tests them. ValueError for a split that is not there.
-    """
+    """Return the splits of a prepared folder that `config.data` names, or else `defaults`."""
     facts = _facts(config, folder)
-    known = facts["splits"]
-    train = config.train_split or defaults.get("train", "train")
-    probe = config.probe_split or (not config.train_split and defaults.get("probe")) or train
-    usual = next((name for name in ("test", "validation") if name in known), "")
-    test = config.test_split or defaults.get("test", usual)
-    for field, expression in (("train_split", train), ("probe_split", probe), ("test_split", test)):
-        for part in filter(None, expression.split("+")):
-            if part.split("[")[0] not in known:
-                raise ValueError(
-                    f"{config.name} has no split {part!r}. Set --config.data.{field} to one of: "
-                    f"{', '.join(known)}."
-                )
-    return Splits(
-        _split(config, facts, train),
-        _split(config, facts, probe) if probe != train else None,
-        _split(config, facts, test) if test else None,
-    )
+    open_split = functools.partial(_split, config, facts)
+    return named_splits(config, facts["splits"], open_split, defaults, sliced=True)
 
 
 def prepared_folder(name: str, root: Path) -> Path | None:
     """Return the folder below `root` that holds the data set `name` as array_record, or None.
 
     A name may end in TFDS's /CONFIGURATION and :VERSION. Of several folders, those without a
-    configuration come first, then those with a note of `sslx.datasets`, then the newest version.
-    Raises ValueError where several configurations are prepared and `name` has none.
+    configuration come first, then those with a note, then the newest version. Raises ValueError
+    where several configurations are prepared and `name` has none.
     """
     path, _, version = name.partition(":")
     folders: list[Path] = []
@@ -85,9 +67,11 @@ def prepared_folder(name: str, root: Path) -> Path | None:
             f"{name} is prepared in several configurations. Choose one of them with "
             f"--config.data.name: {', '.join(configurations)}"
         )
-    return max(
-        folders, key=lambda folder: list(map(int, re.findall(r"\d+", folder.name))), default=None
-    )
+
+    def numbers(folder: Path) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", folder.name)]
+
+    return max(folders, key=numbers, default=None)
 
 
 def prepared_names(root: Path) -> set[str]:
@@ -102,7 +86,8 @@ def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
     def examples(numbers: Sequence[int]) -> list[dict[str, Any]]:
         nonlocal source
         try:
-            source = source if source is not None else _open(facts, expression)
+            if source is None:
+                source = _open(facts, expression)
             return source.__getitems__(list(numbers))
         except Exception as error:  # TFDS's own, the reader's, or the file system's
             raise ValueError(

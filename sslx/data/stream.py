@@ -5,6 +5,7 @@ cores are to be fed that the lock is in the way, by processes, through Grain.
 """
 
 import copy
+import functools
 import itertools
 import os
 import signal
@@ -22,10 +23,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def decoded(split: Split, numbers: Sequence[int], size: int) -> list[tuple[np.ndarray | str, int]]:
-    """Return images uint8 [H, W, C] of the split, or why they cannot be read; and their labels.
-
-    With size > 0 they are `square` to that many pixels.
-    """
+    """Return images uint8 [H, W, C] as `decode` gives them, or its error's text, and labels."""
 
     def image(content: bytes | np.ndarray | str) -> np.ndarray | str:
         try:
@@ -47,7 +45,7 @@ def in_threads(
 
 
 class Streamed:
-    """Images uint8 [n, H, W, C] that are read and decoded when they are indexed, like an array."""
+    """An array of images uint8 [n, H, W, C] that are read and decoded when they are indexed."""
 
     dtype = np.dtype(np.uint8)
 
@@ -75,16 +73,15 @@ class Streamed:
         images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
         stream = in_threads(self._pool, self._split, numbers.tolist(), self._size)
         for place, (image, _) in enumerate(stream):
-            reason = image if isinstance(image, str) else ""
-            if not isinstance(image, str) and image.shape != self.shape[1:]:
-                reason = f"its shape is {image.shape}, not {self.shape[1:]}"
-            if reason:
-                raise ValueError(
-                    f"{self._split.where(int(numbers[place]))} could be read when the data was "
-                    f"checked, and now it cannot ({reason}). Put it back; if the data has changed "
-                    "on purpose, start a new run."
-                )
-            images[place] = image
+            if isinstance(image, np.ndarray) and image.shape == self.shape[1:]:
+                images[place] = image
+                continue
+            reason = image if isinstance(image, str) else f"its shape is {image.shape}"
+            raise ValueError(
+                f"{self._split.where(int(numbers[place]))} could be read when the data was "
+                f"checked, and now it cannot ({reason}). Put it back; if the data has changed on "
+                "purpose, start a new run."
+            )
         return images
 
     def shared(self, workers: int) -> "Streamed":
@@ -94,39 +91,31 @@ class Streamed:
         return images
 
 
-class Batches:
-    """All batches of a run as Grain's random-access source: batch k is that of step k."""
+def in_processes(
+    images: Streamed, order: Callable[[int], np.ndarray], part: slice, start: int, workers: int
+) -> Any:
+    """Return an endless iterator over the batches from step `start` on; its `close` ends it.
 
-    def __init__(self, images: Streamed, order: Callable[[int], np.ndarray], part: slice) -> None:
-        """Take the indices [B] of a step from `order`; this process needs `part` of them."""
-        self.images, self._order, self._part = images, order, part
-
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, step: int) -> np.ndarray:
-        return self.images[self._order(step)[self._part]]
-
-
-def in_processes(batches: Batches, start: int, workers: int) -> Any:
-    """Return an endless iterator over the batches from `start` on, made by `workers` processes.
-
-    Its `close` ends them.
+    Each of the `workers` processes decodes whole batches: the `part` of the step's `order` [B].
     """
     import grain  # here, as it takes a second
     from absl import flags
 
-    # Grain reads its flags, which are parsed only where a command has been started.
-    if not flags.FLAGS.is_parsed():
+    if not flags.FLAGS.is_parsed():  # as outside of a command; Grain reads its flags
         flags.FLAGS.mark_as_parsed()
-    # Batches that wait in shared memory when a run ends are freed by Python's tracker process,
-    # which need not report it.
+    # Python's tracker frees the batches in shared memory when a run ends, and need not report it.
     sys.warnoptions.append("ignore:resource_tracker")
-    batches.images = batches.images.shared(workers)
+    read = functools.partial(_batch, images.shared(workers), order, part)
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-    rows = grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
+    batches = grain.MapDataset.range(start, sys.maxsize).map(read).to_iter_dataset(options)
     processes = grain.MultiprocessingOptions(num_workers=workers)
-    return iter(rows.mp_prefetch(processes, worker_init_fn=_leave_interrupts))
+    return iter(batches.mp_prefetch(processes, worker_init_fn=_leave_interrupts))
+
+
+def _batch(
+    images: Streamed, order: Callable[[int], np.ndarray], part: slice, step: int
+) -> np.ndarray:
+    return images[order(step)[part]]
 
 
 def _leave_interrupts(worker: int, workers: int) -> None:

@@ -10,17 +10,14 @@ def prepare_small(config: Any) -> None:
     """Prepare the published data set that `config.data` names, if it is small and at hand.
 
     At hand are those that a Python package contains, and those whose archives are on this machine.
-    Nothing happens for folder:, npz: and array_record:, for a larger data set, and for one that is
-    prepared; one that an earlier version has prepared gets the note of its default splits.
-
-    Raises ValueError for a name that does not exist, and where the data set cannot be prepared.
+    One that an earlier version has prepared gets the note of its default splits. Raises ValueError
+    for a name that does not exist, and where the data set cannot be prepared.
     """
     if config.name.partition(":")[0] in ("folder", "npz", "array_record"):
         return
     root = data_dir(config)
     folder = prepared_folder(config.name, root)
     if folder is None or not (folder / NOTE).exists():
-        # Here, as the readers of all data sets take long to import.
-        from sslx.datasets.prepare import ensure
+        from sslx.datasets.prepare import ensure  # here, as the readers take long to import
 
         ensure(config.name, root, folder)

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sslx.data.source import data_dir
-from sslx.datasets.counts import check, describe
-from sslx.datasets.dataset import DataSet
+from sslx.datasets.counts import check
 from sslx.datasets.official import DATA_SETS, check_known, prepared_counts, table
 from sslx.datasets.prepare import prepare
 
@@ -58,8 +57,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.list:
         print(table(root), flush=True)
         return
-    foreign = [name for name in options.names if name not in DATA_SETS]
-    if foreign:
+    if foreign := [name for name in options.names if name not in DATA_SETS]:
         _expect_tensorflow(foreign, root, options.check)
     for name in options.names:
         if name in foreign:
@@ -67,27 +65,23 @@ def _run(options: argparse.Namespace) -> None:
             continue
         dataset = DATA_SETS[name]
         if options.check:
-            for split, histogram in check(dataset, root).items():
-                print(describe(split, histogram))
+            check(dataset, root)
         else:
             prepare(dataset, root, manual_dir, options.allow_incomplete)
-        print(_summary(dataset, root))
+        counts = prepared_counts(dataset, root)
+        splits = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        missing = "; images are missing: remove the folder to prepare it anew"
+        print(
+            f"{name} is prepared in {dataset.folder(root)}: {splits}"
+            + (missing if counts != dataset.sizes else "")
+        )
 
 
-def _summary(dataset: DataSet, root: Path) -> str:
-    folder, counts = root / dataset.name / dataset.version, prepared_counts(dataset, root)
-    splits = ", ".join(f"{split} {count:,}" for split, count in counts.items())
-    text = f"{dataset.name} is prepared in {folder}: {splits}"
-    if counts != dataset.sizes:
-        text += "; images are missing: remove the folder to prepare it anew"
-    return text
-
-
-def _expect_tensorflow(names: list[str], root: Path, check: bool) -> None:
+def _expect_tensorflow(names: list[str], root: Path, checks: bool) -> None:
     """ValueError for names that TFDS does not know, and where its builders cannot do the work."""
     for name in names:
         check_known(name, root)
-    if check:
+    if checks:
         raise ValueError(
             f"The counts of {names[0]} are not known: --check takes the names that --list shows."
         )

@@ -4,10 +4,12 @@ import hashlib
 import http.client
 import json
 import shutil
-import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from ssl import SSLError
+from typing import IO, Any
 
 from sslx.data.progress import amount, progress
 from sslx.data.records import prepared_folder
@@ -16,21 +18,18 @@ from sslx.files import to_json, write_atomically
 
 CHUNK = 1 << 20
 ATTEMPTS = 20  # at a download whose connection breaks
-HTTP_ERRORS = (urllib.error.URLError, http.client.HTTPException)
-BROKEN = (*HTTP_ERRORS, ConnectionError, TimeoutError, ssl.SSLError)
-# Folders that serve in place of an archive which somebody has unpacked: their images are counted,
-# not verified.
+BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, SSLError)
+# Folders that serve in place of an unpacked archive: their images are counted, not verified.
 UNPACKED = {"ILSVRC2012_img_train.tar": "train", "ILSVRC2012_img_val.tar": "val"}
 
 
 def obtain(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict[str, Path]:
     """Return the verified archives' paths by `Archive.file`; download those that are missing.
 
-    `root` is the data folder. Raises ValueError, which says what to do, for an archive that is
-    missing, damaged or out of reach, and where the disk has not enough bytes for downloads and
-    records.
+    `root` is the data folder. Raises ValueError for an archive that is missing, damaged or out of
+    reach, and where the disk has not enough room for downloads and records.
     """
-    paths = _located(dataset, root, manual_dir)
+    paths = locate_all(dataset, root, manual_dir)
     missing = [archive for archive in dataset.archives if archive.file not in paths]
     if by_hand := [archive for archive in missing if not archive.url]:
         raise ValueError(
@@ -56,9 +55,21 @@ def obtain(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict
 
 
 def locate_all(dataset: DataSet, root: Path, manual_dir: Path | None = None) -> dict[str, Path]:
-    """Return the unverified archives' paths by `Archive.file`; empty if one is missing."""
-    paths = _located(dataset, root, manual_dir)
-    return paths if len(paths) == len(dataset.archives) else {}
+    """Return the unverified paths by `Archive.file` of the archives that are there."""
+    if manual_dir and not manual_dir.is_dir():
+        raise ValueError(
+            f"There is no folder {manual_dir}: --manual_dir is where the archives of "
+            f"{dataset.name} lie."
+        )
+    downloads = root / "downloads"
+    folders = [downloads / "manual" / dataset.name, downloads / "manual", downloads / dataset.name]
+    if manual_dir:
+        folders.insert(0, manual_dir)
+    located = {archive.file: locate(archive, folders) for archive in dataset.archives}
+    lacking = not all(located.values())
+    if lacking and dataset.within and (records := prepared_folder(dataset.within, root)):
+        return dict.fromkeys(located, records)
+    return {file: path for file, path in located.items() if path}
 
 
 def locate(archive: Archive, folders: list[Path]) -> Path | None:
@@ -83,25 +94,43 @@ def locate(archive: Archive, folders: list[Path]) -> Path | None:
 def verify(archive: Archive, path: Path, notes: Path | None = None) -> None:
     """Raise ValueError unless the file has the published size and one of the published digests.
 
-    What is verified is noted in the file `notes`, and is not read again until its size or date
-    changes.
+    The file `notes` lists what is verified, which is read again once its size or date changes.
     """
-    status = path.stat()
+    size = path.stat().st_size
+    stamp = [size, path.stat().st_mtime_ns]
     noted = json.loads(notes.read_text()) if notes and notes.exists() else {}
-    size, time, digest = noted.get(archive.file, (0, 0, ""))
-    if (size, time) == (status.st_size, status.st_mtime_ns) and digest in archive.digests:
+    known = noted.get(archive.file, [])
+    if known[:2] == stamp and known[2] in archive.digests:
         return
-    digest = _matching_digest(archive, path, status.st_size)
-    if notes and digest:
-        noted[archive.file] = (status.st_size, status.st_mtime_ns, digest)
-        write_atomically(notes, to_json(noted, indent=1))
+    wrong = f"{path} is not the published {archive.file}: it"
+    kinds = list(dict.fromkeys(text.split(":")[0] for text in archive.digests))
+    # Two digests of a kind are those of two packings of the same content, of which the size is that
+    # of the first.
+    if archive.size and size != archive.size and len(kinds) == len(archive.digests):
+        raise ValueError(f"{wrong} has {size:,} bytes of {archive.size:,}.")
+    computed = []
+    for kind in kinds:  # a second one is computed only if the first does not match
+        digest = hashlib.new(kind, usedforsecurity=False)
+        with path.open("rb") as file:
+            _pass_on(file, digest.update, f"verifying {path.name}", size)
+        computed.append(f"{kind}:{digest.hexdigest()}")
+        if computed[-1] in archive.digests:
+            if notes:
+                noted[archive.file] = [*stamp, computed[-1]]
+                write_atomically(notes, to_json(noted, indent=1))
+            return
+    if kinds:
+        expected = f" of {archive.size:,}" if archive.size else ""
+        raise ValueError(
+            f"{wrong} has the digest {' and '.join(computed)}, expected is "
+            f"{' or '.join(archive.digests)}; it has {size:,} bytes{expected}."
+        )
 
 
 def download(archive: Archive, folder: Path, notes: Path | None = None) -> Path:
-    """Return the archive's path in `folder` once it is fetched and verified.
+    """Return the archive's path in `folder` once it, or the rest of it, is fetched and verified.
 
-    What an earlier call has fetched is kept. Raises ValueError where the server cannot be reached
-    or sends something else.
+    Raises ValueError where the server cannot be reached or sends something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{archive.file}.part"
@@ -141,29 +170,10 @@ def instructions(dataset: DataSet, root: Path, archives: list[Archive]) -> str:
     )
 
 
-def _located(dataset: DataSet, root: Path, manual_dir: Path | None) -> dict[str, Path]:
-    if manual_dir and not manual_dir.is_dir():
-        raise ValueError(
-            f"There is no folder {manual_dir}: --manual_dir is where the archives of "
-            f"{dataset.name} lie."
-        )
-    downloads = root / "downloads"
-    folders = [downloads / "manual" / dataset.name, downloads / "manual", downloads / dataset.name]
-    if manual_dir:
-        folders.insert(0, manual_dir)
-    located = {archive.file: locate(archive, folders) for archive in dataset.archives}
-    if dataset.within and not all(located.values()):
-        records = prepared_folder(dataset.within, root)
-        if records:
-            return dict.fromkeys(located, records)
-    return {file: path for file, path in located.items() if path}
-
-
 def _check_space(dataset: DataSet, root: Path, missing: list[Archive]) -> None:
-    fetched = 0
-    for archive in missing:
-        part = root / "downloads" / dataset.name / f"{archive.file}.part"
-        fetched += max(archive.size - _size(part), 0)
+    downloads = root / "downloads" / dataset.name
+    begun = {archive.file: _size(downloads / f"{archive.file}.part") for archive in missing}
+    fetched = sum(max(archive.size - begun[archive.file], 0) for archive in missing)
     free = shutil.disk_usage(root).free
     if free < fetched + dataset.disk:
         archives = f"{amount(fetched)} of archives and " if fetched else ""
@@ -171,42 +181,6 @@ def _check_space(dataset: DataSet, root: Path, missing: list[Archive]) -> None:
             f"{dataset.name} needs {archives}{amount(dataset.disk)} of records, and {amount(free)} "
             f"are free in {root}. Make room, or choose another folder: --data_dir=FOLDER"
         )
-
-
-def _matching_digest(archive: Archive, path: Path, size: int) -> str:
-    """The published digest that the file has, or "" if none is published."""
-    kinds = list(dict.fromkeys(digest.split(":")[0] for digest in archive.digests))
-    # Two digests of a kind are those of two packings of the same content, of which the size is that
-    # of the first.
-    if archive.size and size != archive.size and len(kinds) == len(archive.digests):
-        raise ValueError(
-            f"{path} is not the published {archive.file}: it has {size:,} bytes of "
-            f"{archive.size:,}."
-        )
-    computed = []
-    for kind in kinds:  # a second one is computed only if the first does not match
-        computed.append(f"{kind}:{_digest(path, kind)}")
-        if computed[-1] in archive.digests:
-            return computed[-1]
-    if not kinds:
-        return ""
-    expected = f" of {archive.size:,}" if archive.size else ""
-    raise ValueError(
-        f"{path} is not the published {archive.file}: it has the digest {' and '.join(computed)}, "
-        f"expected is {' or '.join(archive.digests)}; it has {size:,} bytes{expected}."
-    )
-
-
-def _digest(path: Path, kind: str) -> str:
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with (
-        path.open("rb") as file,
-        progress(f"verifying {path.name}", path.stat().st_size, "B") as bar,
-    ):
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()
 
 
 def _fetch(archive: Archive, part: Path) -> None:
@@ -229,16 +203,20 @@ def _fetch(archive: Archive, part: Path) -> None:
         if not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
             begun = 0
         total = begun + int(response.headers.get("Content-Length", 0))
-        with (
-            part.open("ab" if begun else "wb") as file,
-            progress(f"fetching {archive.file}", total, "B") as bar,
-        ):
-            bar.update(begun)
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
+        with part.open("ab" if begun else "wb") as file:
+            _pass_on(response, file.write, f"fetching {archive.file}", total, begun)
     if _size(part) < total:
         raise ConnectionError(f"the connection broke after {_size(part):,} of {total:,} bytes")
+
+
+def _pass_on(
+    source: IO[bytes], use: Callable[[bytes], Any], label: str, total: int, begun: int = 0
+) -> None:
+    with progress(label, total, "B") as bar:
+        bar.update(begun)
+        while chunk := source.read(CHUNK):
+            use(chunk)
+            bar.update(len(chunk))
 
 
 def _size(path: Path) -> int:

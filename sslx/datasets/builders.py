@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,56 +21,34 @@ from PIL import Image
 
 from sslx.data.progress import progress
 from sslx.data.records import FORMAT
-from sslx.datasets.dataset import Contents, DataSet, Example, write_note
+from sslx.datasets.dataset import Contents, DataSet, Example, contents, write_note
 
-BATCH = 256  # records read at once
+BATCH = 256  # records read at once, which is far quicker
 SHARD_BYTES = 128 << 20
 # Each shard is an open file while the archives are read; some systems allow no more than 256.
 MAX_SHARDS = 200
 # Before a record on its way to its shard: MD5, label, bytes of the key and of the image.
 HEADER = struct.Struct("=16siII")
 
-Record = tuple[bytes, int, str, bytes]  # MD5 of split and key, label, key, image file
 
+def write_records(dataset: DataSet, root: Path, given: Contents) -> None:
+    """Prepare the contents `given` of `dataset` in the data folder `root`.
 
-def records_builder(dataset: DataSet, root: Path, contents: Contents) -> tfds.core.DatasetBuilder:
-    """Return the TFDS builder that prepares the contents of `dataset` in the data folder `root`.
-
-    An example holds image, label and, where the keys are strings, file_name. Raises ValueError,
-    also while it prepares, for a split without images or with two images under one key.
+    An example holds image, label and, where the keys are strings, file_name. ValueError for a split
+    without images or with two images under one key.
     """
-    splits = {split: begin() for split, begin in contents.splits.items()}
+    splits = {split: begin() for split, begin in given.splits.items()}
     first = next(iter(splits))
     # TFDS asks for the features, which follow from an example, before it asks for examples.
     head = next(splits[first], None)
     if head is None:
         raise ValueError(f"{dataset.name} has no images in its split {first}.")
     splits[first] = itertools.chain([head], splits[first])
-    builder = _builder_class(dataset, contents.classes, head, splits)
-    return builder(data_dir=root, file_format=FORMAT)
-
-
-def stored_records(
-    builder: tfds.core.DatasetBuilder, split: str
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield number and record, its image still encoded, of everything in a split.
-
-    They are read in batches, which is far quicker.
-    """
-    source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    for begin in range(0, len(source), BATCH):
-        numbers = range(begin, min(begin + BATCH, len(source)))
-        yield from zip(numbers, source.__getitems__(numbers), strict=True)
-
-
-def _builder_class(
-    dataset: DataSet, classes: tuple[str, ...], head: Example, splits: dict[str, Iterator[Example]]
-) -> Callable[..., tfds.core.DatasetBuilder]:
     key, image, _ = head
     encoding = "png" if isinstance(image, np.ndarray) else None
     features = {
         "image": tfds.features.Image(shape=dataset.shape, encoding_format=encoding),
-        "label": tfds.features.ClassLabel(names=classes),
+        "label": tfds.features.ClassLabel(names=given.classes),
     }
     if isinstance(key, str):
         features["file_name"] = tfds.features.Text()
@@ -87,23 +66,37 @@ def _builder_class(
                 supervised_keys=("image", "label"),
             )
 
-        def _shard_iterators_per_split(
-            self, _: Any
-        ) -> dict[str, list[Callable[[], Iterator[Any]]]]:
+        def _shard_iterators_per_split(self, _: Any) -> dict[str, list[Callable[..., Any]]]:
             folder = Path(self.data_path)
             write_note(dataset, folder)
             # All splits are read before any is written: what is missing shows as early as it can.
-            shards = {
+            paths = {
                 split: _scatter(dataset, split, examples, folder)
                 for split, examples in splits.items()
             }
             read = functools.partial(_shard, name=dataset.name, fields=tuple(features))
             return {
-                split: [functools.partial(read, path) for path in paths]
-                for split, paths in shards.items()
+                split: [functools.partial(read, path) for path in paths[split]] for split in paths
             }
 
-    return Records
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+        Records(data_dir=root, file_format=FORMAT).download_and_prepare()
+
+
+def stored(folder: Path) -> Contents:
+    """Return what is prepared in the folder, in the order of its records, still encoded."""
+    builder = tfds.builder_from_directory(folder)
+
+    def examples(split: str) -> Iterator[Example]:
+        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        for begin in range(0, len(source), BATCH):
+            numbers = range(begin, min(begin + BATCH, len(source)))
+            for number, record in zip(numbers, source.__getitems__(numbers), strict=True):
+                name = record.get("file_name", b"").decode()
+                yield name or number, record["image"], int(record["label"])
+
+    return contents(builder.info.features["label"].names, builder.info.splits, examples)
 
 
 def _scatter(dataset: DataSet, split: str, examples: Iterator[Example], folder: Path) -> list[Path]:
@@ -131,9 +124,8 @@ def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str
     path.unlink()
     for (digest, _, key, _), (other, _, _, _) in itertools.pairwise(records):
         if digest == other:
-            raise ValueError(
-                f"{name}: two images of {path.name.split('-')[0]} have the key {key!r}."
-            )
+            split = path.name.split("-")[0]
+            raise ValueError(f"{name}: two images of {split} have the key {key!r}.")
     with progress(f"{name}: writing {path.stem}", len(records)) as bar:
         for _, label, key, image in records:
             bar.update()
@@ -141,7 +133,8 @@ def _shard(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[tuple[str
             yield key, dict(zip(fields, (image, label, key), strict=False))
 
 
-def _records(path: Path) -> Iterator[Record]:
+def _records(path: Path) -> Iterator[tuple[bytes, int, str, bytes]]:
+    """Yield the MD5 of split and key, the label, the key and the image file of each record."""
     with path.open("rb") as file:
         while header := file.read(HEADER.size):
             digest, label, key_size, image_size = HEADER.unpack(header)

@@ -1,35 +1,31 @@
 """Whether a data set is whole: its images and classes, compared with the published figures."""
 
-import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from sslx.data.progress import progress
 from sslx.data.records import INFO
-from sslx.datasets.dataset import Contents, DataSet, Example, class_numbers
-
-Histogram = list[int]  # images by class number
+from sslx.datasets.dataset import Contents, DataSet, Example, class_numbers, contents
 
 
 class Counted:
     """The contents of a data set, counted while they are read.
 
-    `contents` has class numbers and lacks empty images; `histograms` has the splits that are read.
-    Raises ValueError for other splits than the published ones and, when a split ends, for other
-    counts of images and classes; with `partial` these are a warning.
+    `contents` has class numbers and lacks empty images; `histograms` has the images by class number
+    of the splits that are read. Raises ValueError for other splits than the published ones and,
+    when a split ends, for other counts of images and classes; with `partial` these are a warning.
     """
 
-    def __init__(self, dataset: DataSet, contents: Contents, partial: bool = False) -> None:
-        if set(contents.splits) != set(dataset.sizes):
+    def __init__(self, dataset: DataSet, given: Contents, partial: bool = False) -> None:
+        if set(given.splits) != set(dataset.sizes):
             raise ValueError(
-                f"{dataset.name} has the splits {', '.join(contents.splits)}, not "
+                f"{dataset.name} has the splits {', '.join(given.splits)}, not "
                 f"{', '.join(dataset.sizes)}."
             )
-        splits = {split: functools.partial(self._count, split) for split in contents.splits}
-        self.contents = Contents(contents.classes, splits)
-        self.histograms: dict[str, Histogram] = {}
-        self._dataset, self._given, self._partial = dataset, contents, partial
+        self.contents = contents(given.classes, given.splits, self._count)
+        self.histograms: dict[str, list[int]] = {}
+        self._dataset, self._given, self._partial = dataset, given, partial
 
     def _count(self, split: str) -> Iterator[Example]:
         name, size = self._dataset.name, self._dataset.sizes[split]
@@ -75,34 +71,29 @@ class Counted:
                 text += f"; {reason}: {', '.join(names[:5])}{more}"
         return text
 
+    def report(self) -> None:
+        """Print a line for each split: images, classes, and how evenly they are filled."""
+        for split, counts in self.histograms.items():
+            low, high = min(counts), max(counts)
+            each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+            print(f"{split}: {sum(counts):,} images, {each} in each of {len(counts):,} classes")
 
-def check(dataset: DataSet, root: Path) -> dict[str, Histogram]:
-    """Read every record that is prepared in the data folder `root`; return histograms by split.
+
+def check(dataset: DataSet, root: Path) -> None:
+    """Read every record that is prepared in the data folder `root`, and print the counts.
 
     Raises ValueError when the data set is not prepared, when records are damaged and when the
     counts are not the published ones.
     """
-    # Here, as TFDS takes a while to import.
-    import tensorflow_datasets as tfds
+    from sslx.datasets.builders import stored  # here, as TFDS takes a while
 
-    from sslx.datasets.builders import stored_records
-
-    folder = root / dataset.name / dataset.version
+    folder = dataset.folder(root)
     if not (folder / INFO).exists():
         raise ValueError(
             f"{dataset.name} is not prepared in {root}. Type: python -m sslx.datasets "
             f"{dataset.name}"
         )
-    builder = tfds.builder_from_directory(folder)
-
-    def examples(split: str) -> Iterator[Example]:
-        for number, record in stored_records(builder, split):
-            name = record.get("file_name", b"").decode()
-            yield name or number, record["image"], int(record["label"])
-
-    classes = tuple(builder.info.features["label"].names)
-    splits = {split: functools.partial(examples, split) for split in builder.info.splits}
-    counted = Counted(dataset, Contents(classes, splits))
+    counted = Counted(dataset, stored(folder))
     try:
         for begin in counted.contents.splits.values():
             for _ in begin():
@@ -112,11 +103,4 @@ def check(dataset: DataSet, root: Path) -> dict[str, Histogram]:
         raise ValueError(
             f"{folder} is damaged ({reason}). Remove it, and prepare it again."
         ) from error
-    return counted.histograms
-
-
-def describe(split: str, histogram: Histogram) -> str:
-    """Return one line: images, classes, and how evenly they are filled."""
-    low, high = min(histogram), max(histogram)
-    each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    return f"{split}: {sum(histogram):,} images, {each} in each of {len(histogram):,} classes"
+    counted.report()

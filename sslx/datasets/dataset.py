@@ -1,6 +1,7 @@
 """What is known of a published data set: its archives, how to read them, and what must come out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,17 +24,6 @@ class Archive(NamedTuple):
     # "sha256:HEX" or "md5:HEX", any one of which suffices; empty: none is published
     digests: tuple[str, ...] = ()
     installed: str = ""  # a folder where a package of the operating system puts it
-
-
-def published(name: str) -> tuple[Archive, ...]:
-    """Return the archives of the data set `name`, which `sets/archives.txt` lists."""
-    text = Path(__file__).with_name("sets").joinpath("archives.txt").read_text()
-    section = text.partition(f"\n[{name}]\n")[2].partition("\n\n")[0]
-    rows = [line.split() for line in section.splitlines() if not line.startswith("#")]
-    return tuple(
-        Archive(file, url.removeprefix("-"), int(size), tuple(digests))
-        for file, size, url, *digests in rows
-    )
 
 
 class Contents(NamedTuple):
@@ -63,6 +53,17 @@ class DataSet(NamedTuple):
     version: str = "1.0.0"  # ours, not that of TFDS's builder of the same name
     # A data set that has all of its images: prepared, its folder serves in place of the archives.
     within: str = ""
+
+    def folder(self, root: Path) -> Path:
+        """Return where its prepared records lie in the data folder `root`."""
+        return root / self.name / self.version
+
+
+def contents(
+    classes: Sequence[str], splits: Iterable[str], examples: Callable[[str], Iterator[Example]]
+) -> Contents:
+    """Return contents whose splits are what `examples` yields for their names."""
+    return Contents(tuple(classes), {split: functools.partial(examples, split) for split in splits})
 
 
 def class_numbers(classes: Sequence[str]) -> dict[int | str, int]:

@@ -1,42 +1,52 @@
-"""The data sets that can be prepared by name: the constants of the files in `sets`."""
+"""The data sets that can be prepared by name: those of `sets/sets.toml`."""
 
+import functools
 import importlib
 import json
-import pkgutil
 import re
 import textwrap
+import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from sslx import hints
 from sslx.data.progress import amount
 from sslx.data.records import INFO, prepared_names
-from sslx.datasets import sets
 from sslx.datasets.archives import instructions
-from sslx.datasets.dataset import DataSet
+from sslx.datasets.dataset import Archive, DataSet
 
 COLUMNS = 160
 LICENCE = 29  # characters of it that the table has room for
 HEADER = "name, pretrains on, probes on, tests on, classes, pixels, archives, prepared, licence"
-# What people call them, in lower case letters and figures.
-ALIASES = {
-    "cub": "caltech_birds2011",
-    "cub200": "caltech_birds2011",
-    "cub2002011": "caltech_birds2011",
-    "flowers": "oxford_flowers102",
-    "imagenet": "imagenet2012",
-    "imagenet1k": "imagenet2012",
-    "in1k": "imagenet2012",
-    "in100": "imagenet100",
-    "oxfordpets": "oxford_iiit_pet",
-    "pets": "oxford_iiit_pet",
-    "stanfordcars": "cars196",
-    "textures": "dtd",
-}
+FACTS: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("sets").joinpath("sets.toml").read_text()
+)
+
+
+def _data_sets() -> Iterator[DataSet]:
+    for name, own in FACTS.items():
+        facts = FACTS.get(own.get("like", ""), {}) | own
+        module, _, function = facts["read"].partition(".")
+        facts["read"] = getattr(importlib.import_module(f"sslx.datasets.sets.{module}"), function)
+        if "names" in facts:
+            facts["read"] = functools.partial(facts["read"], names=tuple(facts["names"]))
+        if "shape" in facts:
+            facts["shape"] = tuple(facts["shape"])
+        facts["archives"] = tuple(
+            Archive(**archive | {"digests": tuple(archive["digests"])})
+            for archive in facts.get("archives", [])
+        )
+        for field in ("like", "names", "aliases"):
+            facts.pop(field, None)
+        yield DataSet(name=name, **facts)
+
+
+DATA_SETS = {dataset.name: dataset for dataset in _data_sets()}
 
 
 def check_known(name: str, root: Path) -> None:
-    """Raise ValueError for a name that neither TFDS nor `DATA_SETS` has, with the nearest one.
+    """Raise ValueError, with the nearest name, unless TFDS or `DATA_SETS` has this one.
 
     The data sets that are prepared in the data folder `root` are suggested as well.
     """
@@ -58,7 +68,9 @@ def nearest(name: str, others: Collection[str] = ()) -> str:
 
     Upper case, and what is no letter and no figure, does not count.
     """
-    names = {_letters(known): known for known in (*others, *DATA_SETS)} | ALIASES
+    names = {_letters(known): known for known in (*others, *DATA_SETS)}
+    for known, facts in FACTS.items():
+        names |= dict.fromkeys(facts.get("aliases", []), known)
     letters = _letters(name)
     if letters not in names:
         containing = [known for known in names if len(letters) > 2 and letters in known]
@@ -66,9 +78,13 @@ def nearest(name: str, others: Collection[str] = ()) -> str:
     return names.get(letters, "")
 
 
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
 def prepared_counts(dataset: DataSet, root: Path) -> dict[str, int]:
     """Return the images by split of what is prepared in `root`; empty if nothing is."""
-    info = root / dataset.name / dataset.version / INFO
+    info = dataset.folder(root) / INFO
     if not info.exists():
         return {}
     splits = json.loads(info.read_text())["splits"]
@@ -77,7 +93,7 @@ def prepared_counts(dataset: DataSet, root: Path) -> dict[str, int]:
 
 def table(root: Path) -> str:
     """Return all data sets, their sources and what must be fetched by hand, in 160 columns."""
-    rows = [tuple(HEADER.split(", ")), *(_row(dataset, root) for dataset in DATA_SETS.values())]
+    rows = [HEADER.split(", "), *(_row(dataset, root) for dataset in DATA_SETS.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -96,7 +112,7 @@ def table(root: Path) -> str:
     return "\n".join(wrap.fill(line) if len(line) > COLUMNS else line for line in lines)
 
 
-def _row(dataset: DataSet, root: Path) -> tuple[str, ...]:
+def _row(dataset: DataSet, root: Path) -> list[str]:
     train, probe, test = (
         f"{split} {images_in(split, dataset.sizes):,}"
         for split in (dataset.train, dataset.probe, dataset.test)
@@ -105,7 +121,7 @@ def _row(dataset: DataSet, root: Path) -> tuple[str, ...]:
     size = sum(archive.size for archive in dataset.archives)
     archives = amount(size) if size else "automatic" if dataset.archives else "none"
     counts = prepared_counts(dataset, root)
-    return (
+    return [
         dataset.name,
         train,
         "the same" if probe == train else probe,
@@ -115,7 +131,7 @@ def _row(dataset: DataSet, root: Path) -> tuple[str, ...]:
         archives if all(archive.url for archive in dataset.archives) else f"{archives} by hand",
         "yes" if counts == dataset.sizes else "in part" if counts else "no",
         textwrap.shorten(re.split("[;,]", dataset.licence)[0], LICENCE, placeholder=" ..."),
-    )
+    ]
 
 
 def images_in(expression: str, sizes: dict[str, int]) -> int:
@@ -133,20 +149,3 @@ def _place(bound: str, size: int) -> int | None:
     if bound.endswith("%"):
         return round(size * int(bound[:-1]) / 100)
     return int(bound) if bound else None
-
-
-def _letters(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
-
-
-def _gather() -> Iterator[DataSet]:
-    for file in pkgutil.iter_modules(sets.__path__):
-        module = importlib.import_module(f"{sets.__name__}.{file.name}")
-        for value in vars(module).values():
-            if isinstance(value, DataSet):
-                yield value
-            elif isinstance(value, tuple):
-                yield from (item for item in value if isinstance(item, DataSet))
-
-
-DATA_SETS = {dataset.name: dataset for dataset in _gather()}

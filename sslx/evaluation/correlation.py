@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+RESAMPLES = 2000  # of the bootstrap
+LEVEL = 0.95  # of its intervals
+
 
 class Correlation(NamedTuple):
     """A rank correlation and its interval; nan where they are not defined."""
@@ -24,41 +27,29 @@ class Correlation(NamedTuple):
         return f"{self.value:+z.2f}{limits}"
 
 
-def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """Return Spearman's rho of x [n] and y [n], ties at their average rank.
+def rank_correlations(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
+    """Return Spearman's rho, ties at their average rank, and Kendall's tau-b of x [n] and y [n].
 
-    It is nan for n < 3, a constant column, or any nan. Raises ValueError unless both have one axis
-    of one length.
+    Both are nan for n < 3, a constant column, or any nan. Raises ValueError unless both columns
+    have one axis of one length.
     """
-    return _both(*_columns(x, y))[0]
-
-
-def kendall(x: ArrayLike, y: ArrayLike) -> float:
-    """Return Kendall's tau-b of x [n] and y [n], which allows for ties.
-
-    It is nan for n < 3, a constant column, or any nan. Raises ValueError unless both have one axis
-    of one length.
-    """
-    return _both(*_columns(x, y))[1]
+    x, y = _columns(x, y)
+    if len(x) < 3 or np.isnan(x).any() or np.isnan(y).any():
+        return math.nan, math.nan
+    rho, tau = _weighted(x, y, np.ones((1, len(x))))[:, 0].tolist()
+    return rho, tau
 
 
 def intervals(
-    x: ArrayLike,
-    y: ArrayLike,
-    configs: Sequence[Hashable],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    x: ArrayLike, y: ArrayLike, configs: Sequence[Hashable]
 ) -> tuple[Correlation, Correlation]:
-    """Return Spearman's rho and Kendall's tau-b of x [n] and y [n] with intervals at `level`.
+    """Return Spearman's rho and Kendall's tau-b of x [n] and y [n] with 95 % intervals.
 
     Intervals are those of a percentile bootstrap. Points with equal `configs` [n] are seeds of one
     configuration: a resample draws configurations, and for each of them as many of its points as it
     has, both with replacement. Points with a nan are left out first, and resamples in which a
     column is constant. The interval is nan with fewer than 3 configurations, or when fewer than
-    half of the resamples remain. Raises ValueError unless x, y and configs have one axis of one
-    length.
+    half of the resamples remain. Raises ValueError unless x, y and configs have one length.
     """
     x, y = _columns(x, y)
     if len(configs) != len(x):
@@ -72,28 +63,25 @@ def intervals(
         members.setdefault(configs[index], []).append(point)
     limits = np.full((2, 2), np.nan)
     if len(members) >= 3:
-        weights = _resample(list(members.values()), resamples, np.random.default_rng(seed))
-        drawn = _weighted(x, y, weights)
+        drawn = _weighted(x, y, _resample(list(members.values())))
         drawn = drawn[:, ~np.isnan(drawn[0])]  # both are nan in the same resamples
-        if 2 * drawn.shape[1] >= resamples:
-            limits = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1).T
+        if 2 * drawn.shape[1] >= RESAMPLES:
+            limits = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1).T
     rho, tau = (
         Correlation(value, float(low), float(high), len(x))
-        for value, (low, high) in zip(_both(x, y), limits, strict=True)
+        for value, (low, high) in zip(rank_correlations(x, y), limits, strict=True)
     )
     return rho, tau
 
 
-def _resample(members: list[list[int]], resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _resample(members: list[list[int]]) -> np.ndarray:
     """How often each point occurs [B, n]: configurations are drawn, and then points of those."""
-    times = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
-    weights = np.empty((resamples, sum(map(len, members))))
+    rng = np.random.default_rng(0)
+    times = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=RESAMPLES)
+    weights = np.empty((RESAMPLES, sum(map(len, members))))
     for points, drawn in zip(members, times.T, strict=True):
         size = len(points)
-        if size > 1:
-            weights[:, points] = rng.multinomial(drawn * size, np.full(size, 1 / size))
-        else:
-            weights[:, points] = drawn[:, None]
+        weights[:, points] = rng.multinomial(drawn * size, np.full(size, 1 / size))
     return weights
 
 
@@ -127,13 +115,6 @@ def _rank(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _order(values: np.ndarray) -> np.ndarray:
     """Signs [n, n] of all differences, also of infinite values."""
     return (values[:, None] > values).astype(np.float64) - (values[:, None] < values)
-
-
-def _both(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    if len(x) < 3 or np.isnan(x).any() or np.isnan(y).any():
-        return float("nan"), float("nan")
-    rho, tau = _weighted(x, y, np.ones((1, len(x))))[:, 0].tolist()
-    return rho, tau
 
 
 def _columns(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -1,65 +1,58 @@
 """One checkpoint's result: label-free metrics of each layer, and probes of the representation."""
 
+import math
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from metrics import METRICS, label_free, singular_values
 from metrics.label_free import entries
 from sslx.data.source import Source, Sources
 from sslx.evaluation.features import Extractor, Model
-from sslx.evaluation.knn import knn_accuracy
+from sslx.evaluation.knn import Labelled, knn_accuracy
 from sslx.evaluation.linear_probe import PROTOCOLS, linear_probe
 from sslx.evaluation.results import Result
 from sslx.evaluation.settings import Settings
 from sslx.method import Features
 
-LAYERS = ("representation", "embedding")
+LAYERS = Features._fields
 NEIGHBOURS = 20  # k of kNN, or all training rows where there are fewer
 PIXELS_BYTES = 8 * 2**30  # of raw pixels in float32; the probes need them all at once
-
-
-class Stopwatch:
-    """Adds up the seconds that each part of a job takes."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
-
-    def lap(self, part: str) -> None:
-        """Count the seconds since the last call as those of `part`."""
-        now = time.perf_counter()
-        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
-        self._since = now
 
 
 def evaluate(
     step: int, model: Model, extractor: Extractor, data: Sources, settings: Settings
 ) -> Result:
     """Measure `model`; probes are left out where there are no labels or no test split."""
-    watch = Stopwatch()
-    plain = extractor.plain(model, draw(data.train, settings.images, settings.seed))
-    watch.lap("images")
-    views = None
+    times = {"start": time.perf_counter()}
+    images = draw(data.train, settings.images, settings.seed)
+    features = {"rows": extractor.plain(model, images)}
+    times["images"] = time.perf_counter()
     if settings.needs_views():
         images = draw(data.train, settings.lidar_images, settings.seed)
-        views = extractor.views(model, images, settings.lidar_views, settings.seed)
-    watch.lap("views")
-    by_layer = {layer: _label_free(plain, views, layer, settings, watch) for layer in LAYERS}
-    values: dict[str, float] = {}
-    for metric in settings.metrics:
-        for name in entries(metric):
-            values |= {f"{name}/{layer}": of[name] for layer, of in by_layer.items() if of}
-    details: dict[str, Any] = {}
-    splits = labelled_splits(data)
-    if splits and settings.probes:
-        train, test = (extractor.plain(model, split.images).representation for split in splits)
-        accuracies, details = _probe(train, test, splits, settings)
-        values |= accuracies
-    watch.lap("probes")
-    return Result(step, values, singular_values(plain.representation), details, watch.seconds)
+        features["views"] = extractor.views(model, images, settings.lidar_views, settings.seed)
+    times["views"] = time.perf_counter()
+    measured: dict[str, float] = {}
+    for needs, part in (("rows", "metrics of images"), ("views", "metrics of views")):
+        names = [name for name in settings.metrics if METRICS[name].needs == needs]
+        if names:
+            measured |= _label_free(features[needs], names, settings)
+            times[part] = time.perf_counter()
+    names = [entry for metric in settings.metrics for entry in entries(metric)]
+    columns = [f"{name}/{layer}" for name in names for layer in LAYERS]
+    values = {column: measured[column] for column in columns if column in measured}
+
+    def representation(images: Any) -> np.ndarray:
+        return np.asarray(extractor.plain(model, images).representation)
+
+    accuracies, details = _probe(data, settings, representation)
+    times["probes"] = time.perf_counter()
+    seconds = {part: end - start for (_, start), (part, end) in pairwise(times.items())}
+    spectrum = singular_values(features["rows"].representation)
+    return Result(step, values | accuracies, spectrum, details, seconds)
 
 
 def evaluate_pixels(data: Sources, settings: Settings) -> dict[str, float]:
@@ -67,22 +60,25 @@ def evaluate_pixels(data: Sources, settings: Settings) -> dict[str, float]:
 
     They are left out, with a note, where the pixels take too much memory.
     """
-    splits = labelled_splits(data)
-    if not splits or not settings.probes:
+    if not labelled_splits(data) or not settings.probes:
         return {}
     size = 4 * data.probe.images.nbytes
     if size > PIXELS_BYTES:
         print(f"note: no probes of raw pixels, as they take {size / 2**30:.0f} GiB as features")
         return {}
-    train, test = (_pixels(split) for split in splits)
-    return _probe(train, test, splits, settings)[0]
+
+    def pixels(images: Any) -> np.ndarray:
+        return np.asarray(images[:], np.float32).reshape(len(images), -1) / 255
+
+    return _probe(data, settings, pixels)[0]
 
 
 def labelled_splits(data: Sources) -> tuple[Source, Source] | None:
     """Return what probes are trained and tested on; None without labels or without a test split."""
     probe, test = data.probe, data.test
-    has_labels = probe.labels is not None and test is not None and test.labels is not None
-    return (probe, test) if has_labels and test else None
+    if probe.labels is None or test is None or test.labels is None:
+        return None
+    return probe, test
 
 
 def draw(source: Source, count: int, seed: int) -> np.ndarray:
@@ -123,41 +119,34 @@ def describe(settings: Settings, data: Sources) -> list[str]:
     return notes
 
 
-def _label_free(
-    plain: Features, views: Features | None, layer: str, settings: Settings, watch: Stopwatch
-) -> dict[str, float]:
-    """The metrics of one layer, NaN with a warning where undefined; empty without that layer."""
+def _label_free(features: Features, names: list[str], settings: Settings) -> dict[str, float]:
+    """The metrics of each layer, NaN with a warning where undefined."""
+    delta = {"delta": settings.lidar_delta}
+    options = {name: delta for name in names if METRICS[name].reads == "lda"}
     values: dict[str, float] = {}
-    for features, needs, part in (
-        (plain, "rows", "metrics of images"),
-        (views, "views", "metrics of views"),
-    ):
-        names = [name for name in settings.metrics if METRICS[name].needs == needs]
-        array = getattr(features, layer, None)
-        if not names or array is None:
+    for layer, array in zip(LAYERS, features, strict=True):
+        if array is None:
             continue
-        values |= {entry: float("nan") for name in names for entry in entries(name)}
-        delta = {"delta": settings.lidar_delta}
-        options = {name: delta for name in names if METRICS[name].reads == "lda"}
-        values |= label_free(array, names, options=options, seed=settings.seed, skip_undefined=True)
-        watch.lap(part)
+        found = label_free(array, names, options=options, seed=settings.seed, skip_undefined=True)
+        for entry in (entry for name in names for entry in entries(name)):
+            values[f"{entry}/{layer}"] = found.get(entry, math.nan)
     return values
 
 
 def _probe(
-    train: ArrayLike, test: ArrayLike, splits: tuple[Source, Source], settings: Settings
+    data: Sources, settings: Settings, features_of: Callable[[Any], np.ndarray]
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Accuracies of the probes on features of both splits, and what the linear one selected."""
-    train_labels, test_labels = (np.asarray(split.labels) for split in splits)
+    """Accuracies of the probes on features of images, and what the linear one selected."""
     values: dict[str, float] = {}
     details: dict[str, Any] = {}
+    splits = labelled_splits(data)
+    if not splits or not settings.probes:
+        return values, details
+    train, test = (Labelled(features_of(split.images), split.labels) for split in splits)
     if "knn" in settings.probes:
-        k = min(NEIGHBOURS, len(train_labels))
-        values["knn"] = knn_accuracy(train, train_labels, test, test_labels, k=k)
+        values["knn"] = knn_accuracy(train, test, k=min(NEIGHBOURS, len(train.features)))
     if "linear" in settings.probes:
-        result = linear_probe(
-            train, train_labels, test, test_labels, protocol=settings.protocol, seed=settings.seed
-        )
+        result = linear_probe(train, test, protocol=settings.protocol, seed=settings.seed)
         values["linear"] = result.accuracy
         details["linear"] = {
             "selected": result.selected,
@@ -165,7 +154,3 @@ def _probe(
             "nominal": result.nominal_accuracy,
         }
     return values, details
-
-
-def _pixels(source: Source) -> np.ndarray:
-    return np.asarray(source.images[:], np.float32).reshape(len(source.images), -1) / 255

@@ -1,6 +1,7 @@
 """Features of a model in eval mode, on all devices: of plain images, and of views for LiDAR."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -42,13 +43,11 @@ class Extractor:
         """
         key = jax.random.key(seed)
 
-        def view(j: int) -> Features:
-            def make(batch: jax.Array, start: int) -> Any:
-                return metric_view(jax.random.fold_in(key, start), batch, self._recipe, j)
+        def make(j: int, batch: jax.Array, start: int) -> Any:
+            return metric_view(jax.random.fold_in(key, start), batch, self._recipe, j)
 
-            return self._map(model, images, make)
-
-        return jax.tree.map(lambda *layers: np.stack(layers, axis=1), *(view(j) for j in range(q)))
+        by_view = [self._map(model, images, partial(make, j)) for j in range(q)]
+        return jax.tree.map(lambda *layers: np.stack(layers, axis=1), *by_view)
 
     def _map(
         self, model: Model, images: np.ndarray, make: Callable[[jax.Array, int], Any]

@@ -1,9 +1,8 @@
 """Linear probes on cached features: a grid of learning rates and decays in one pass.
 
 The test split never takes part in the choice. A fixed, class-stratified fifth of the training split
-is held out, every setting of the grid is trained on the rest, the best one is trained again on the
-whole training split, and so is the protocol's nominal setting, so that both numbers can be
-reported.
+is held out, and every setting of the grid is trained on the rest. The best one and the protocol's
+nominal setting are trained again on the whole training split, and both numbers are reported.
 """
 
 import math
@@ -16,12 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike
 
-from sslx.evaluation.knn import check_split, check_test_split
+from sslx.evaluation.knn import Labelled, check_splits
+from sslx.hints import check_choice
 
-Setting = tuple[float, float]  # learning rate, penalty
-Pair = tuple[np.ndarray, np.ndarray]  # such as features [n, d] and the class [n] of each
+Grid = list[tuple[float, float]]  # settings: learning rate and penalty
 
 # Largest entry of the gradient at which a fit has converged; float32 cannot resolve much less.
 _LBFGS_TOLERANCE, _LBFGS_STEPS = 1e-5, 1000
@@ -44,19 +42,18 @@ class Protocol:
     batch_size: int = 256
 
     @property
-    def grid(self) -> list[Setting]:
+    def grid(self) -> Grid:
         """Return the settings; the least extreme one of equally good ones comes first."""
-        settings = [
-            (self.learning_rate * factor, penalty)
-            for penalty in self.penalties
+        ranked = [
+            (round(abs(math.log10(factor)) + place, 6), self.learning_rate * factor, penalty)
+            for place, penalty in enumerate(self.penalties)
             for factor in self.rate_factors
         ]
-        return sorted(settings, key=lambda setting: (self._extremity(setting), setting[0]))
+        return [(rate, penalty) for _, rate, penalty in sorted(ranked)]
 
-    def _extremity(self, setting: Setting) -> float:
-        rate, penalty = setting
-        decades = abs(math.log10(rate / self.learning_rate))
-        return round(decades + self.penalties.index(penalty), 6)
+    def names(self, rate: float, penalty: float) -> dict[str, float]:
+        """Return a setting by the names of what it sets."""
+        return {"learning_rate": rate, "weight_decay": penalty} if self.epochs else {"l2": penalty}
 
 
 PROTOCOLS = {
@@ -106,61 +103,46 @@ Carry = tuple[Head, optax.OptState]
 
 
 def linear_probe(
-    train_features: ArrayLike,
-    train_labels: ArrayLike,
-    test_features: ArrayLike,
-    test_labels: ArrayLike,
-    *,
-    protocol: str = "lidar",
-    seed: int = 0,
+    train: Labelled, test: Labelled, *, protocol: str = "lidar", seed: int = 0
 ) -> ProbeResult:
     """Train a linear classifier on features [n, d] with labels [n] and test it on [m, d] with [m].
 
     `seed` decides the first weights and the batch order, and nothing else does. Test labels absent
     from training count as wrong. Protocols: "lidar" is that of Thilak et al. 2024 for I-JEPA,
     "diet" that of public DIET code, "lbfgs" a logistic regression for small sets.
-    Raises ValueError for an unknown protocol, features that are not finite matrices of one width,
-    labels that are not integers, fewer than 2 classes, and classes with one row only.
+    Raises ValueError as `check_splits` does, for an unknown protocol, fewer than 2 classes, and
+    classes with one row only.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(
-            f"Unknown probe protocol {protocol!r}. Known are {', '.join(map(repr, PROTOCOLS))}."
-        )
+    check_choice("protocol", protocol, PROTOCOLS)
     recipe = PROTOCOLS[protocol]
-    train, classes, targets = check_split("train", train_features, train_labels)
-    test, test_targets = check_test_split(train, classes, test_features, test_labels)
-    if len(classes) < 2:
+    train, test = check_splits(train, test)
+    if train.labels.max() == 0:
+        count = len(train.labels)
         raise ValueError(
-            f"A linear probe needs 2 classes or more, but all {len(train)} training rows share one."
+            f"A linear probe needs 2 classes or more, but {count} training rows have 1."
         )
-    fit = partial(_fit_and_score, recipe, seed, (train, targets), len(classes))
-    held_out, grid = held_out_rows(targets), recipe.grid
-    validation, diverged = fit(grid, ~held_out, (train[held_out], targets[held_out]))
+    held_out, grid = held_out_rows(train.labels), recipe.grid
+    unseen = Labelled(train.features[held_out], train.labels[held_out])
+    fit = partial(_fit_and_score, recipe, seed, train)
+    validation, diverged = fit(grid, ~held_out, unseen)
     if diverged.all():
         raise ValueError(
             f"Every setting of the probe protocol {protocol!r} diverged on features of size up to "
-            f"{np.abs(train).max():.3g}. Rescale the features, or pass protocol='lbfgs', which "
-            "standardises them."
+            f"{np.abs(train.features).max():.3g}. Rescale the features, or pass protocol='lbfgs', "
+            "which standardises them."
         )
     best = int(np.argmax(validation))
-    every_row = np.ones(len(train), bool)
-    final, final_diverged = fit([grid[best], grid[0]], every_row, (test, test_targets))
+    final, final_diverged = fit([grid[best], grid[0]], np.ones_like(held_out), test)
     if final_diverged.any():
         warnings.warn(
             f"Probe protocol {protocol!r}: a setting diverged and its accuracy counts as 0.",
             stacklevel=2,
         )
-    return ProbeResult(
-        accuracy=float(final[0]),
-        nominal_accuracy=float(final[1]),
-        validation_accuracy=float(validation[best]),
-        selected=_describe(recipe, grid[best]),
-        grid=[
-            _describe(recipe, setting)
-            | {"validation_accuracy": float(accuracy), "diverged": bool(bad)}
-            for setting, accuracy, bad in zip(grid, validation, diverged, strict=True)
-        ],
-    )
+    rows = []
+    for setting, score, bad in zip(grid, validation.tolist(), diverged.tolist(), strict=True):
+        rows.append(recipe.names(*setting) | {"validation_accuracy": score, "diverged": bad})
+    accuracy, nominal = final.tolist()
+    return ProbeResult(accuracy, nominal, float(validation[best]), recipe.names(*grid[best]), rows)
 
 
 def held_out_rows(targets: np.ndarray) -> np.ndarray:
@@ -177,69 +159,51 @@ def held_out_rows(targets: np.ndarray) -> np.ndarray:
             mask[members[: max(1, round(len(members) / 5))]] = True
     if not mask.any():
         raise ValueError(
-            f"A linear probe holds out a fifth of every class, but each of the {targets.max() + 1} "
-            "classes has only 1 training row. Pass at least 2 rows of some class; 5 of each are "
-            "advised."
+            f"A linear probe holds out a fifth of every class, but each of {targets.max() + 1} "
+            "classes has only 1 training row. Pass at least 2 rows of some class, better 5 of each."
         )
     return mask
 
 
-def _describe(recipe: Protocol, setting: Setting) -> dict[str, float]:
-    rate, penalty = setting
-    return {"learning_rate": rate, "weight_decay": penalty} if recipe.epochs else {"l2": penalty}
-
-
 def _fit_and_score(
-    recipe: Protocol,
-    seed: int,
-    train: Pair,
-    num_classes: int,
-    settings: list[Setting],
-    used: np.ndarray,
-    scored: Pair,
-) -> Pair:
-    """Accuracies [g] on `scored` of the settings fitted to the `used` rows of `train`.
-
-    With a mask [g] of those that diverged, which have accuracy 0.
-    """
-    features, targets = train
-    scored_features, scored_targets = scored
+    recipe: Protocol, seed: int, train: Labelled, grid: Grid, used: np.ndarray, scored: Labelled
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies [g] on `scored` of a grid fitted to the `used` rows; which diverged and have 0."""
+    features, queries = train.features, scored.features
+    shape = features.shape[1], int(train.labels.max()) + 1
     if recipe.epochs:
-        shape = (features.shape[1], num_classes)
         first = np.random.default_rng(seed).normal(0, _INIT_STD, shape).astype(np.float32)
-        rates, penalties = np.array(settings, np.float32).T
-        heads = _train_with_adam(
-            recipe, first, features[used], targets[used], rates, penalties, seed
-        )
+        rows = Labelled(features[used], train.labels[used])
+        heads = _train_with_adam(recipe, first, rows, np.array(grid, np.float32), seed)
     else:
-        mean, scale = _moments(features[used])
-        features = ((features - mean) / scale).astype(np.float32)
-        scored_features = ((scored_features - mean) / scale).astype(np.float32)
+        mean = features[used].mean(axis=0, dtype=np.float64)
+        std = features[used].std(axis=0, dtype=np.float64)
+        # The mean of n equal numbers has a rounding error, which must not become unit variance.
+        scale = np.where(std > 1e-7 * np.abs(mean), std, 1.0)
+        queries = ((queries - mean) / scale).astype(np.float32)
+        rows = Labelled(((features - mean) / scale).astype(np.float32), train.labels)
         # Unused rows get weight 0 and are not cut off, so that both fits share one compilation.
         weights = (used / used.sum()).astype(np.float32)
-        rows = jax.device_put((features, targets, weights))
-        fits = [_train_with_lbfgs(num_classes, *rows, penalty) for _, penalty in settings]
+        rows, weights = jax.device_put((rows, weights))
+        fits = [_train_with_lbfgs(shape, rows, weights, penalty) for _, penalty in grid]
         heads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fits)
-    correct, finite = jax.device_get(_score(heads, scored_features, scored_targets))
-    return np.where(finite, correct / len(scored_targets), 0.0), ~finite
-
-
-def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [d] and scale [d] of the training rows [n, d]; constant features get scale 1."""
-    mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    # The mean of n equal numbers has a rounding error, which must not become unit variance.
-    return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)
+    correct, finite = jax.device_get(_score(heads, Labelled(queries, scored.labels)))
+    return np.where(finite, correct / len(scored.labels), 0.0), ~finite
 
 
 def _logits(head: Head, features: jax.Array) -> jax.Array:
     return jnp.matmul(features, head.weights, precision=jax.lax.Precision.HIGHEST) + head.bias
 
 
+def _cross_entropies(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(_logits(head, features), labels)
+
+
 @jax.jit
-def _score(heads: Head, features: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _score(heads: Head, rows: Labelled) -> tuple[jax.Array, jax.Array]:
     def score(head: Head) -> tuple[jax.Array, jax.Array]:
-        logits = _logits(head, features)
-        return (logits.argmax(axis=1) == targets).sum(), jnp.isfinite(logits).all()
+        logits = _logits(head, rows.features)
+        return (logits.argmax(axis=1) == rows.labels).sum(), jnp.isfinite(logits).all()
 
     # One setting after another: the logits of a whole grid can be larger than the features.
     return jax.lax.map(score, heads)
@@ -247,29 +211,21 @@ def _score(heads: Head, features: jax.Array, targets: jax.Array) -> tuple[jax.Ar
 
 @partial(jax.jit, static_argnames="recipe")
 def _train_with_adam(
-    recipe: Protocol,
-    weights: jax.Array,
-    features: jax.Array,
-    targets: jax.Array,
-    rates: jax.Array,
-    penalties: jax.Array,
-    seed: int,
+    recipe: Protocol, weights: jax.Array, train: Labelled, settings: jax.Array, seed: int
 ) -> Head:
-    n, num_classes = len(features), weights.shape[1]
+    n, num_classes = len(train.features), weights.shape[1]
     batch_size = min(recipe.batch_size, n)
     steps = -(-n // batch_size)
     first = Head(weights, jnp.zeros(num_classes))
     drops = jnp.array([round(fraction * recipe.epochs) for fraction in recipe.drops])
 
-    def train(rate: jax.Array, penalty: jax.Array) -> Head:
+    def fit(rate: jax.Array, penalty: jax.Array) -> Head:
         adamw = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(penalty))
 
         def loss(head: Head, rows: jax.Array) -> jax.Array:
             # The last batch of an epoch is filled up with the index n; those rows do not count.
-            per_row = optax.softmax_cross_entropy_with_integer_labels(
-                _logits(head, features.at[rows].get(mode="clip")), targets.at[rows].get(mode="clip")
-            )
-            return jnp.mean(per_row, where=rows < n)
+            features, labels = jax.tree.map(lambda array: array.at[rows].get(mode="clip"), train)
+            return jnp.mean(_cross_entropies(head, features, labels), where=rows < n)
 
         def epoch(carry: Carry, index: jax.Array) -> tuple[Carry, None]:
             order = jax.random.permutation(jax.random.fold_in(jax.random.key(seed), index), n)
@@ -287,24 +243,18 @@ def _train_with_adam(
         (head, _), _ = jax.lax.scan(epoch, (first, adamw.init(first)), jnp.arange(recipe.epochs))
         return head
 
-    return jax.vmap(train)(rates, penalties)
+    return jax.vmap(fit)(*settings.T)
 
 
-@partial(jax.jit, static_argnames="num_classes")
+@partial(jax.jit, static_argnames="shape")
 def _train_with_lbfgs(
-    num_classes: int,
-    features: jax.Array,
-    targets: jax.Array,
-    weights: jax.Array,
-    penalty: jax.Array,
+    shape: tuple[int, int], train: Labelled, weights: jax.Array, penalty: jax.Array
 ) -> Head:
     lbfgs = optax.lbfgs()
 
     def loss(head: Head) -> jax.Array:
-        entropies = optax.softmax_cross_entropy_with_integer_labels(
-            _logits(head, features), targets
-        )
-        return weights @ entropies + 0.5 * penalty * jnp.sum(head.weights**2)
+        decay = 0.5 * penalty * jnp.sum(head.weights**2)
+        return weights @ _cross_entropies(head, *train) + decay
 
     def unfinished(carry: tuple[Carry, int]) -> jax.Array:
         (_, state), index = carry
@@ -314,12 +264,11 @@ def _train_with_lbfgs(
     def step(carry: tuple[Carry, int]) -> tuple[Carry, int]:
         (head, state), index = carry
         value, gradient = optax.value_and_grad_from_state(loss)(head, state=state)
-        updates, state = lbfgs.update(
-            gradient, state, head, value=value, grad=gradient, value_fn=loss
-        )
+        values = {"value": value, "grad": gradient, "value_fn": loss}
+        updates, state = lbfgs.update(gradient, state, head, **values)
         return (optax.apply_updates(head, updates), state), index + 1
 
     # The problem is convex, so the start does not matter.
-    start = Head(jnp.zeros((features.shape[1], num_classes)), jnp.zeros(num_classes))
+    start = Head(jnp.zeros(shape), jnp.zeros(shape[1]))
     (head, _), _ = jax.lax.while_loop(unfinished, step, ((start, lbfgs.init(start)), 0))
     return head

@@ -1,5 +1,6 @@
 """Is the representation alive? Metrics and kNN on fixed images during training."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from metrics import feature_std, lidar, rankme
-from sslx.data.source import Sources
+from sslx.data.source import Source, Sources
 from sslx.evaluation.evaluate import LAYERS, NEIGHBOURS, labelled_splits
 from sslx.evaluation.features import Extractor, Model
-from sslx.evaluation.knn import knn_accuracy
+from sslx.evaluation.knn import Labelled, knn_accuracy
 from sslx.evaluation.settings import check_lidar
 
 # Below these a layer has collapsed. A healthy one has a rank above 2 from its first steps on.
@@ -29,51 +30,45 @@ class Monitor:
 
         Raises ValueError as `check_lidar` does.
         """
-        check_lidar(
-            config.lidar_images,
-            config.lidar_views,
-            "config.monitor.lidar_images, config.monitor.lidar_views",
-        )
+        fields = "config.monitor.lidar_images, config.monitor.lidar_views"
+        check_lidar(config.lidar_images, config.lidar_views, fields)
         self._config, self._extractor, self._seed = config, extractor, seed
         generator = np.random.default_rng([seed, 1])
         chosen = generator.permutation(len(data.train.images))
-        self._plain = _take(data.train.images, chosen[: config.images])
-        self._varied = _take(data.train.images, chosen[: config.lidar_images])
-        self._splits = labelled_splits(data)
-        if self._splits:
-            probe, test = self._splits
-            queries = generator.permutation(len(test.images))[: config.images]
-            self._queries = _take(test.images, queries)
-            self._neighbours = None  # the images of `_plain`
+        self._plain = _take(data.train, chosen[: config.images])
+        self._varied = _take(data.train, chosen[: config.lidar_images])
+        self._splits: tuple[Source, Source] | None = None
+        if splits := labelled_splits(data):
+            probe, test = splits
+            queries = _take(test, generator.permutation(len(test.images))[: config.images])
+            neighbours = self._plain
             if probe is not data.train:
                 chosen = generator.permutation(len(probe.images))
-                self._neighbours = _take(probe.images, chosen[: config.images])
-            self._labels = np.asarray(probe.labels)[chosen[: config.images]]
-            self._query_labels = np.asarray(test.labels)[queries]
+                neighbours = _take(probe, chosen[: config.images])
+            self._splits = neighbours, queries
 
     def __call__(self, model: Model) -> dict[str, float]:
         """Return the metrics of `model` by name, and `monitor_seconds`, which they took."""
         started = time.perf_counter()
-        plain = self._extractor.plain(model, self._plain)
-        views = self._extractor.views(model, self._varied, self._config.lidar_views, self._seed)
+        plain = self._extractor.plain(model, self._plain.images)
+        varied, q = self._varied.images, self._config.lidar_views
+        views = self._extractor.views(model, varied, q, self._seed)
         values: dict[str, float] = {"width": plain.representation.shape[1]}
-        for layer in LAYERS:
-            rows, grouped = getattr(plain, layer), getattr(views, layer)
+        for layer, rows, grouped in zip(LAYERS, plain, views, strict=True):
             if rows is not None:
                 values[f"rankme/{layer}"] = _measure(rankme, rows)
                 values[f"lidar/{layer}"] = _measure(lidar, grouped)
                 values[f"feature_std/{layer}"] = _measure(feature_std, rows)
                 values[f"spread/{layer}"] = float(np.std(rows, axis=0, dtype=np.float64).mean())
         if self._splits:
-            values["knn"] = self._knn(model, plain.representation)
+            neighbours, queries = self._splits
+            if neighbours is not self._plain:
+                plain = self._extractor.plain(model, neighbours.images)
+            train = Labelled(plain.representation, neighbours.labels)
+            tested = self._extractor.plain(model, queries.images).representation
+            test = Labelled(tested, queries.labels)
+            values["knn"] = knn_accuracy(train, test, k=min(NEIGHBOURS, len(neighbours.images)))
         return values | {"monitor_seconds": time.perf_counter() - started}
-
-    def _knn(self, model: Model, representation: Any) -> float:
-        queries = self._extractor.plain(model, self._queries).representation
-        if self._neighbours is not None:
-            representation = self._extractor.plain(model, self._neighbours).representation
-        k = min(NEIGHBOURS, len(self._labels))
-        return knn_accuracy(representation, self._labels, queries, self._query_labels, k=k)
 
     def look(self, step: int, model: Model, log: Any) -> dict[str, float]:
         """Return the values of `model`; print and log them, with a warning of a collapse."""
@@ -103,17 +98,14 @@ def monitor_line(values: dict[str, float]) -> str:
 def collapse_warning(values: dict[str, float], step: int) -> str:
     """Return what is wrong when a layer has collapsed after `step` steps, else ""."""
     for layer in LAYERS:
-        if f"rankme/{layer}" not in values:
-            continue
-        rank, std = values[f"rankme/{layer}"], values[f"feature_std/{layer}"]
-        spread = values[f"spread/{layer}"]
+        names = ("rankme", "feature_std", "spread")
+        rank, std, spread = (values.get(f"{name}/{layer}", math.inf) for name in names)
         shrunk = spread < COLLAPSED_SPREAD and step >= SETTLED
         if rank < COLLAPSED_RANK or std < COLLAPSED_STD or shrunk:
             return (
                 f"warning: the {layer} collapses: RankMe {rank:.2f}, feature std {std:.4f} at unit "
-                f"length and {spread:.4f} as it is; almost all images look the same, whatever the "
-                "loss says. Lower the learning rate, lengthen the warm-up, or look for what this "
-                "method keeps from collapsing."
+                f"length and {spread:.4f} as it is; almost all images look the same. Lower the "
+                "learning rate, lengthen the warm-up, or look for what keeps this method from it."
             )
     return ""
 
@@ -124,11 +116,11 @@ def _measure(metric: Callable[[Any], float], features: Any) -> float:
         return metric(features)
     except ValueError as error:
         print(f"warning: {error}", flush=True)
-        return float("nan")
+        return math.nan
 
 
-def _take(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def _take(source: Source, chosen: np.ndarray) -> Source:
     order = np.argsort(chosen)  # a mapped file is read from front to back
-    taken = np.empty((len(chosen), *images.shape[1:]), images.dtype)
-    taken[order] = images[chosen[order]]
-    return taken
+    images = np.asarray(source.images[chosen[order]])[np.argsort(order)]
+    labels = None if source.labels is None else np.asarray(source.labels)[chosen]
+    return source._replace(images=images, labels=labels)

@@ -1,48 +1,49 @@
 """Pictures of a run's results, and of what an encoder has learned."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-
-from metrics import METRICS  # noqa: E402
-from sslx.data.source import Source  # noqa: E402
-from sslx.evaluation.evaluate import draw  # noqa: E402
-from sslx.evaluation.features import Extractor, Model  # noqa: E402
-from sslx.evaluation.results import Record  # noqa: E402
-from sslx.evaluation.tables import ACCURACIES, heading  # noqa: E402
-from sslx.method import Method  # noqa: E402
-from sslx.views.masks import MultiBlockMasks  # noqa: E402
-from sslx.views.views import plain_view, training_masks  # noqa: E402
+from metrics import METRICS
+from sslx.data.source import Sources
+from sslx.evaluation.evaluate import draw
+from sslx.evaluation.features import Extractor, Model
+from sslx.evaluation.results import Record
+from sslx.evaluation.tables import ACCURACIES, heading
+from sslx.method import Method
+from sslx.views.masks import MultiBlockMasks
+from sslx.views.views import plain_view, training_masks
 
 SHOWN = 8  # images of each picture
 NEIGHBOURS = 8
 SEARCHED = 5000  # images among which neighbours are looked for
 SPECTRA = 4  # checkpoints whose spectrum is drawn
 
+Picture = tuple[list[str], list[list[np.ndarray]]]  # titles of the columns, and rows of images
+
 
 def plot_results(
     records: Sequence[Record], pixels: dict[str, float], title: str, path: Path
 ) -> None:
     """Write a PNG with accuracy, effective ranks, and singular values of the representation."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
+    figure = Figure(figsize=(15, 4.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     figure.suptitle(title)
     steps = [record.step for record in records]
     for column in records[0].values:
-        values = [record.values[column] for record in records]
+        values = np.array([record.values[column] for record in records])
+        metric = METRICS.get(column.partition("/")[0])
         if column in ACCURACIES:
-            name, percentages = ACCURACIES[column], [100 * value for value in values]
-            (line,) = left.plot(steps, percentages, marker="o", label=name)
+            name = ACCURACIES[column]
+            (line,) = left.plot(steps, 100 * values, marker="o", label=name)
             if column in pixels:
                 style = {"color": line.get_color(), "linestyle": ":"}
                 left.axhline(100 * pixels[column], label=f"raw pixels, {name}", **style)
-        elif _is_rank(column):
+        elif metric and metric.better == "higher" and column.count("/") == 1:
             middle.plot(steps, values, marker="o", label=heading(column))
     left.set(xlabel="step (0: untrained)", ylabel="test accuracy, %")
     middle.set(xlabel="step (0: untrained)", ylabel="effective rank")
@@ -60,37 +61,20 @@ def plot_results(
         else:
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _is_rank(column: str) -> bool:
-    name, *rest = column.split("/")
-    return len(rest) == 1 and METRICS[name].better == "higher"
 
 
 def draw_pictures(
-    method: Method,
-    model: Model,
-    extractor: Extractor,
-    train: Source,
-    test: Source | None,
-    step: int,
-    folder: Path,
+    method: Method, model: Model, extractor: Extractor, data: Sources, step: int, folder: Path
 ) -> list[Path]:
     """Write what can be drawn of the model as PNGs into `folder`, and return their paths.
 
     That is neighbours by cosine of the representation, with queries from the test split where
     there is one; of a vision transformer attention and patches; and masks where a method has them.
     """
-    chosen = draw(test or train, SHOWN, seed=0)
+    chosen = draw(data.test or data.train, SHOWN, seed=0)
     images = np.asarray(plain_view(chosen, method.views.crops[0]))
-    paths: list[Path] = []
-
-    def path(name: str) -> Path:
-        paths.append(folder / f"{name}-{step}.png")
-        return paths[-1]
-
-    _neighbours(model, extractor, train, chosen, path("neighbours"))
+    pool = draw(data.train, SEARCHED, seed=1)
+    pictures = {"neighbours": _neighbours(model, extractor, pool, chosen)}
     encoder: Any = getattr(method, "encoder", None)
     if getattr(encoder, "patch", 0):
         own = getattr(method, "encoder_params", None)
@@ -102,40 +86,40 @@ def draw_pictures(
 
             return jax.device_get(jax.jit(apply)(params, images))
 
-        _attention(output("attention")[-1], images, path("attention"))
-        _patches(output("tokens"), images, path("patches"))
+        pictures["attention"] = _attention(output("attention")[-1], images)
+        pictures["patches"] = _patches(output("tokens"), images)
     if (recipe := method.views.masks) is not None:
         masks = training_masks(jax.random.key(0), len(images), method.views)
-        _masks(masks, recipe.grid, images, path("masks"))
+        pictures["masks"] = _masks(masks, recipe.grid, images)
+    paths = [folder / f"{name}-{step}.png" for name in pictures]
+    for path, (titles, rows) in zip(paths, pictures.values(), strict=True):
+        _grid(titles, rows, path)
     return paths
 
 
 def _neighbours(
-    model: Model, extractor: Extractor, train: Source, queries: np.ndarray, path: Path
-) -> None:
-    pool = draw(train, SEARCHED, seed=1)
-
+    model: Model, extractor: Extractor, pool: np.ndarray, queries: np.ndarray
+) -> Picture:
     def unit(images: np.ndarray) -> np.ndarray:
         rows = np.asarray(extractor.plain(model, images).representation, np.float64)
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
     near = np.argsort(-unit(queries) @ unit(pool).T, axis=1, kind="stable")[:, :NEIGHBOURS]
     titles = ["query", *(f"{rank}." for rank in range(1, NEIGHBOURS + 1))]
-    _grid([[query, *pool[row]] for query, row in zip(queries, near, strict=True)], titles, path)
+    return _beside(titles, queries, pool[near])
 
 
-def _attention(weights: np.ndarray, images: np.ndarray, path: Path) -> None:
+def _attention(weights: np.ndarray, images: np.ndarray) -> Picture:
     """Attention [n, heads, T, T] of the class token; without one, what patches get on average."""
     side = int(weights.shape[-1] ** 0.5)
     has_class = weights.shape[-1] == side * side + 1
     maps = weights[:, :, 0, 1:] if has_class else weights.mean(axis=2)
     maps = maps.reshape(*maps.shape[:2], side, side)
     what = "class token, head" if has_class else "all patches, head"
-    titles = ["image", *(f"{what} {head}" for head in range(maps.shape[1]))]
-    _grid([[image, *heads] for image, heads in zip(images, maps, strict=True)], titles, path)
+    return _beside(["image", *(f"{what} {head}" for head in range(maps.shape[1]))], images, maps)
 
 
-def _patches(tokens: np.ndarray, images: np.ndarray, path: Path) -> None:
+def _patches(tokens: np.ndarray, images: np.ndarray) -> Picture:
     """The first three principal components of all patches [n, N, D] as red, green and blue.
 
     Each is spread over its 1st to 99th percentile.
@@ -149,28 +133,32 @@ def _patches(tokens: np.ndarray, images: np.ndarray, path: Path) -> None:
     colours = np.clip((parts - low) / np.maximum(high - low, 1e-12), 0, 1)
     pairs = list(zip(images, colours.reshape(len(images), side, side, 3), strict=True))
     half = -(-len(pairs) // 2)  # in two columns of pairs
-    _grid([[image for pair in pairs[row::half] for image in pair] for row in range(half)], [], path)
+    return [], [[image for pair in pairs[row::half] for image in pair] for row in range(half)]
 
 
-def _masks(masks: Any, grid: int, images: np.ndarray, path: Path) -> None:
+def _masks(masks: Any, grid: int, images: np.ndarray) -> Picture:
     """I-JEPA: the context and each target block; data2vec: what is left of the image."""
     if isinstance(masks, MultiBlockMasks):
         context, context_used, targets, targets_used = (np.asarray(part) for part in masks)
+        count = targets.shape[1]
+        titles = ["image", "context", *(f"target {number}" for number in range(1, count + 1))]
         blocks = [(context, context_used)]
-        blocks += [(targets[:, t], targets_used[:, t]) for t in range(targets.shape[1])]
-        titles = ["image", "context", *(f"target {number}" for number in range(1, len(blocks)))]
-        seen = [
-            [np.isin(np.arange(grid * grid), patches[i][used[i]]) for patches, used in blocks]
-            for i in range(len(images))
-        ]
+        blocks += [(targets[:, t], targets_used[:, t]) for t in range(count)]
+        seen = np.zeros((len(images), len(blocks), grid * grid), bool)
+        for block, (patches, used) in enumerate(blocks):
+            for i in range(len(images)):
+                seen[i, block, patches[i][used[i]]] = True
     else:
         titles = ["image", "seen"]
-        seen = [[~hidden] for hidden in np.asarray(masks)]
-    rows = [
-        [image, *(_only(image, shown.reshape(grid, grid)) for shown in of_image)]
-        for image, of_image in zip(images, seen, strict=True)
-    ]
-    _grid(rows, titles, path)
+        seen = ~np.asarray(masks)[:, None]
+    seen = seen.reshape(*seen.shape[:2], grid, grid)
+    shown = [[_only(image, m) for m in of] for image, of in zip(images, seen, strict=True)]
+    return _beside(titles, images, shown)
+
+
+def _beside(titles: list[str], images: np.ndarray, others: Iterable[Any]) -> Picture:
+    """A row for each image, with its others to the right of it."""
+    return titles, [[image, *rest] for image, rest in zip(images, others, strict=True)]
 
 
 def _only(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -187,15 +175,13 @@ def _displayable(image: np.ndarray) -> np.ndarray:
     return (image - low) / max(high - low, 1e-12)
 
 
-def _grid(rows: list[list[np.ndarray]], titles: list[str], path: Path) -> None:
+def _grid(titles: list[str], rows: list[list[np.ndarray]], path: Path) -> None:
     columns = max(len(row) for row in rows)
-    size = (1.3 * columns, 1.3 * len(rows) + 0.3)
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=size, layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(1.3 * columns, 1.3 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
     for line, row in zip(axes, rows, strict=True):
-        for axis in line:
-            axis.axis("off")
         for axis, image in zip(line, row, strict=False):
             flat = image.ndim == 2
             shown = image if flat else _displayable(image)
@@ -203,4 +189,3 @@ def _grid(rows: list[list[np.ndarray]], titles: list[str], path: Path) -> None:
     for axis, title in zip(axes[0], titles, strict=False):
         axis.set_title(title, fontsize=7)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

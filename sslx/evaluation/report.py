@@ -29,19 +29,18 @@ def report(
 
 
 def picks(records: Sequence[Record]) -> list[str]:
-    """Return a line for each metric of which the highest value is best, and one for the labels.
+    """Return a line for the labels and for each metric whose highest value is best.
 
-    It has the checkpoint that the metric picks, and its rank correlation with the probe over the
-    run. There are no lines for fewer than 3 trained checkpoints, or without a probe.
+    It has the checkpoint that is picked, and the metric's rank correlation with the probe. There
+    are none for fewer than 3 trained checkpoints, or without a probe.
     """
     target = next((name for name in ("linear", "knn") if name in records[0].values), None)
     trained = [record for record in records if record.step > 0]
     if target is None or len(trained) < 3:
         return []
     best = max(trained, key=lambda record: record.values[target])
-    lines = [
-        f"Best {heading(target)}: step {best.step} with {number(target, best.values[target])}."
-    ]
+    accuracy = number(target, best.values[target])
+    lines = [f"Best {heading(target)}: step {best.step} with {accuracy}."]
     for column in candidates(trained):
         higher = METRICS[column.partition("/")[0]].better == "higher"
         if higher and np.isfinite(scores(trained, column)).any():

@@ -44,14 +44,13 @@ class Record(NamedTuple):
 
 def append_result(folder: Path, result: Result, settings: Settings, notes: list[str]) -> None:
     """Add a line for the result to the run's eval.jsonl, with all that it was measured with."""
-    values = result.values.items()
     line = {
         "step": result.step,
-        **{name: float(value) for name, value in values},
+        **{name: float(value) for name, value in result.values.items()},
         "probe": result.details,
         "settings": settings._asdict(),
         "notes": notes,
-        "scores": {name: getattr(value, "settings", None) for name, value in values},
+        "scores": {name: getattr(value, "settings", None) for name, value in result.values.items()},
         "seconds": {part: round(value, 3) for part, value in result.seconds.items()},
         "spectrum": [float(f"{value:.6g}") for value in result.spectrum],
     }
@@ -61,9 +60,8 @@ def append_result(folder: Path, result: Result, settings: Settings, notes: list[
 def read_run(folder: Path, row: str = "") -> list[Record]:
     """Return the evaluated checkpoints of a run in the order of steps.
 
-    Of two results at equal settings the later one counts. Lines that a kill cut short, and those
-    whose settings have other fields than today's, are left out. Raises ValueError when `folder`
-    is not a run.
+    Of two results at equal settings the later one counts. Lines whose settings have other fields
+    than today's are left out. Raises ValueError when `folder` is not a run.
     """
     bare = bare_record(folder, Settings(), row)
     total = total_steps(folder)
@@ -74,7 +72,7 @@ def read_run(folder: Path, row: str = "") -> list[Record]:
             records[step, settings] = bare._replace(
                 step=step,
                 last=step == total,
-                values=_values(line),
+                values=_numbers({name: line[name] for name in line if name not in ABOUT}),
                 settings=settings,
                 seconds=line.get("seconds", {}),
                 spectrum=line.get("spectrum", []),
@@ -83,10 +81,9 @@ def read_run(folder: Path, row: str = "") -> list[Record]:
 
 
 def bare_record(folder: Path, settings: Settings, row: str = "") -> Record:
-    """Return a run's record at step 0 without values, as before anything is evaluated.
+    """Return a run's record at step 0 without values; its config has no places and devices.
 
-    Its config is without the places of data and devices. Raises ValueError when `folder` is not a
-    run.
+    Raises ValueError when `folder` is not a run.
     """
     fields = flat(plain(read_config(folder).to_dict()))
     config = {name: v for name, v in fields.items() if name not in (*PLACES, "devices")}
@@ -103,16 +100,13 @@ def write_records(records: Iterable[Record], path: Path) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return what `write_records` has written.
-
-    Lines whose settings have other fields than today's are left out.
-    """
+    """Return what `write_records` has written, without settings of other fields than today's."""
     records = []
     for line in read_lines(path):
         settings = settings_from_json(line["settings"])
         if settings is not None:
-            values = _numbers(line["values"])
-            records.append(Record(**line | {"values": values, "settings": settings}))
+            line |= {"values": _numbers(line["values"]), "settings": settings}
+            records.append(Record(**line))
     return records
 
 
@@ -125,10 +119,6 @@ def total_steps(folder: Path) -> int:
 def _read_data(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((folder / "data.json").read_text())
     return facts
-
-
-def _values(line: dict[str, Any]) -> dict[str, float]:
-    return _numbers({name: value for name, value in line.items() if name not in ABOUT})
 
 
 def _numbers(values: dict[str, float | None]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from sslx.evaluation.results import Record, append_result, read_run
 from sslx.evaluation.settings import Settings
 from sslx.experiment import make_experiment
 from sslx.files import write_atomically
+from sslx.hints import check_choice
 from sslx.method import Method
 from sslx.training.checkpoint import Checkpoints
 from sslx.training.run_folder import choose_features, read_config
@@ -39,18 +40,16 @@ def open_run(folder: Path, settings: Settings, mesh: Mesh) -> OpenRun:
     Raises ValueError where something is missing.
     """
     config = read_config(folder)
-    notes = choose_features(
-        config, features_of=settings.features_of or None, pool=settings.pool or None
-    )
+    chosen = {"features_of": settings.features_of or None, "pool": settings.pool or None}
+    notes = choose_features(config, **chosen)
     data = load(config.data)
     images = data.train.images
     experiment = make_experiment(config, len(images), images.shape[-1])
     if settings.probe_data:
         data = _with_probes_on(settings.probe_data, data, config.data)
-    extractor = Extractor(experiment.method, mesh, config.evaluation.batch_size)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    like = experiment.model_like(mesh)
-    return OpenRun(data, experiment.method, extractor, checkpoints, like, notes)
+    method, like = experiment.method, experiment.model_like(mesh)
+    extractor = Extractor(method, mesh, config.evaluation.batch_size)
+    return OpenRun(data, method, extractor, Checkpoints(folder / "checkpoints"), like, notes)
 
 
 def evaluate_run(
@@ -64,19 +63,18 @@ def evaluate_run(
     """
     steps = _chosen_steps(checkpoint, Checkpoints(folder / "checkpoints").steps(), folder)
     records = _records_by_step(folder, settings) if missing else {}
-    if records.keys() >= set(steps):
+    left = [step for step in steps if step not in records]
+    if not left:
         text = f"{folder}: all checkpoints are evaluated already, at these settings"
         return [records[step] for step in steps], text
     run = open_run(folder, settings, mesh)
     if labelled_splits(run.data) is None:
         print("note: no labels or no test split, so no kNN and no linear probe")
     notes = describe(settings, run.data) + run.notes
-    done = [step for step in steps if step in records]
+    done = set(steps) - set(left)
     with jax.set_mesh(mesh):
         of_pixels = evaluate_pixels(run.data, settings) if pixels else {}
-        for step in steps:
-            if step in records:
-                continue
+        for step in left:
             try:
                 model = run.checkpoints.restore_model(step, run.model_like)
             except ValueError as error:
@@ -85,7 +83,7 @@ def evaluate_run(
             result = evaluate(step, model, run.extractor, run.data, settings)
             append_result(folder, result, settings, notes)
             print(f"evaluated step {step}", flush=True)
-            done.append(step)
+            done.add(step)
     if not done:
         raise ValueError(f"No checkpoint of {folder} can be read.")
     records = _records_by_step(folder, settings)
@@ -93,7 +91,7 @@ def evaluate_run(
     text = report(folder.name, chosen, of_pixels, notes)
     write_atomically(folder / "eval.md", text)
     files = "eval.md, eval.jsonl"
-    if _has_matplotlib():
+    if importlib.util.find_spec("matplotlib"):
         from sslx.evaluation.pictures import plot_results  # slow to import, and optional
 
         plot_results(chosen, of_pixels, folder.name, folder / "eval.png")
@@ -105,10 +103,8 @@ def evaluate_run(
 
 def check_pictures() -> None:
     """Raise ValueError where pictures cannot be drawn."""
-    if not _has_matplotlib():
-        raise ValueError(
-            "--pictures needs matplotlib, which is not installed: pip install matplotlib"
-        )
+    if not importlib.util.find_spec("matplotlib"):
+        raise ValueError("--pictures needs matplotlib, which is missing: pip install matplotlib")
 
 
 def draw_last(folder: Path, settings: Settings, mesh: Mesh) -> str:
@@ -118,10 +114,9 @@ def draw_last(folder: Path, settings: Settings, mesh: Mesh) -> str:
 
     run = open_run(folder, settings, mesh)
     step = run.checkpoints.steps()[-1]
-    data = run.data
     with jax.set_mesh(mesh):
         model = run.checkpoints.restore_model(step, run.model_like)
-        paths = draw_pictures(run.method, model, run.extractor, data.train, data.test, step, folder)
+        paths = draw_pictures(run.method, model, run.extractor, run.data, step, folder)
     return f"drawn of step {step}: {', '.join(map(str, paths))}"
 
 
@@ -151,17 +146,6 @@ def _chosen_steps(checkpoint: str, steps: list[int], folder: Path) -> list[int]:
             f"{folder} has no checkpoint yet. Train first, with the command in "
             f"{folder}/environment.jsonl."
         )
-    if checkpoint == "all":
-        return steps
-    if checkpoint == "last":
-        return steps[-1:]
-    if not checkpoint.isdigit() or int(checkpoint) not in steps:
-        raise ValueError(
-            f"--checkpoint is {checkpoint!r}; it takes all, last, or one of "
-            f"{', '.join(map(str, steps))}."
-        )
-    return [int(checkpoint)]
-
-
-def _has_matplotlib() -> bool:
-    return importlib.util.find_spec("matplotlib") is not None
+    chosen = {"all": steps, "last": steps[-1:]} | {str(step): [step] for step in steps}
+    check_choice("--checkpoint", checkpoint, chosen)
+    return chosen[checkpoint]

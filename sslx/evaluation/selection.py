@@ -15,10 +15,15 @@ from sslx.evaluation.results import Record
 from sslx.evaluation.settings import Settings
 from sslx.evaluation.tables import Cell, Table, heading, markdown, number, spread
 from sslx.hints import did_you_mean
+from sslx.method import Features
 from sslx.training.run_folder import FREE
 
 PICKING = [name for name, metric in METRICS.items() if metric.better]
 TARGET = "linear"  # the accuracy that a choice is measured by
+# How metrics pick that do not pick the highest value.
+HOW = {name: "the lowest picks" for name, metric in METRICS.items() if metric.better == "lower"}
+HOW["alpha_req"] = "by -|alpha - 1|"
+HOW["clid"] = "learnability and dimension, standardised over the table and added"
 
 
 class Choice(NamedTuple):
@@ -35,9 +40,8 @@ def candidates(records: Iterable[Record]) -> list[str]:
     """Return the metrics with layers that can pick among the records; some may lack a value."""
     columns = {column for record in records for column in record.values}
     measured = {(name.partition("/")[0], name.rpartition("/")[2]) for name in columns}
-    pairs = [(name, layer) for name, layer in measured if name in PICKING]
-    pairs.sort(key=lambda pair: (PICKING.index(pair[0]), pair[1] != "representation", pair[1]))
-    return ["/".join(pair) for pair in pairs]
+    pairs = [(name, layer) for name in PICKING for layer in Features._fields]
+    return ["/".join(pair) for pair in pairs if pair in measured]
 
 
 def check_metric(select: str, measured: Iterable[str]) -> None:
@@ -46,19 +50,17 @@ def check_metric(select: str, measured: Iterable[str]) -> None:
     `select` is a metric such as lidar or rankme/embedding, `measured` are metrics without layers.
     """
     name, measured = select.partition("/")[0], list(measured)
-    here = ", ".join(metric for metric in PICKING if metric in measured) or "none that picks"
     if name not in METRICS:
-        raise ValueError(
-            f"--select={select}: there is no metric {name}; measured here: {here}."
-            f"{did_you_mean(name, PICKING)}"
-        )
-    if name not in PICKING:
-        raise ValueError(
-            f"--select={select}: {name} does not tell which run is better. Choose from {here}."
-        )
-    if name not in measured:
-        advice = f"Measure it: --metrics={','.join([*measured, name])}"
-        raise ValueError(f"--select={select}: {name} was not measured; here: {here}. {advice}")
+        problem = f"there is no metric {name}.{did_you_mean(name, PICKING)}"
+    elif name not in PICKING:
+        problem = f"{name} does not tell which run is better."
+    elif name not in measured:
+        advice = f"--metrics={','.join([*measured, name])}"
+        problem = f"{name} was not measured. Measure it with {advice}."
+    else:
+        return
+    here = ", ".join(metric for metric in PICKING if metric in measured) or "none that picks"
+    raise ValueError(f"--select={select}: {problem} Measured here: {here}.")
 
 
 def check_comparable(records: Sequence[Record]) -> None:
@@ -68,25 +70,25 @@ def check_comparable(records: Sequence[Record]) -> None:
             "There is no evaluated checkpoint to choose from. Evaluate runs first: "
             "python eval.py --run=RUN"
         )
+    # The probes learn from the training images by default.
+    data = [
+        (record.run, {"probe": record.data.get("train", "")} | record.data) for record in records
+    ]
     for split in ("train", "probe", "test"):
-        images = [(record.run, _images(record, split)) for record in records]
-        runs_by_images = _runs_by_value((run, name) for run, name in images if name)
-        if len(runs_by_images) > 1:
+        images = _differences((run, of_run[split]) for run, of_run in data if of_run.get(split))
+        if images:
             raise ValueError(
                 f"Selection across data sets means nothing, but the {split} images differ: "
-                f"{_list(runs_by_images)}. Name runs of one data set in --runs."
+                f"{images}. Name runs of one data set in --runs."
             )
     for field in Settings._fields:
         if field in ("metrics", "probes"):  # what was measured, not how
             continue
-        values = [(record.run, str(getattr(record.settings, field))) for record in records]
-        runs_by_setting = _runs_by_value(values)
-        if len(runs_by_setting) > 1:
-            advice = f"--{field}={next(iter(runs_by_setting))}"
+        values = _differences((r.run, str(getattr(r.settings, field))) for r in records)
+        if values:
             raise ValueError(
-                f"Only numbers of equal settings compare, but {field} differs: "
-                f"{_list(runs_by_setting)}. Evaluate them again with the same flags, such as "
-                f"{advice}"
+                f"Only numbers of equal settings compare, but {field} differs: {values}. Evaluate "
+                f"all runs again with the same --{field}."
             )
 
 
@@ -131,15 +133,10 @@ def choose(records: Sequence[Record], metric: str, target: str = TARGET) -> Choi
 
 
 def choices_by_seed(records: Sequence[Record], metric: str, target: str = TARGET) -> list[Choice]:
-    """Return for each seed in the configs the choice among its runs.
-
-    Seeds for which the score is undefined are left out.
-    """
-    records_by_seed: dict[int, list[Record]] = {}
-    for record in records:
-        records_by_seed.setdefault(_seed(record), []).append(record)
+    """Return the choice among the runs of each seed for which the score is defined."""
     choices = []
-    for _, of_seed in sorted(records_by_seed.items()):
+    for seed in _seeds(records):
+        of_seed = [record for record in records if _seed(record) == seed]
         if np.isfinite(scores(of_seed, metric)).any():
             choices.append(choose(of_seed, metric, target))
     return choices
@@ -169,28 +166,28 @@ def swept(records: Sequence[Record], least: int = 3) -> dict[str, list[Record]]:
     configurations or more. Its name is the last part of the field, or the whole field where two
     axes would have the same name.
     """
-    labels = [configuration(record) for record in records]
-    configs = {label: _fields(record) for label, record in zip(labels, records, strict=True)}
+    labelled = [(configuration(record), record) for record in records]
+    configs = {label: _fields(record) for label, record in labelled}
     names = sorted({name for fields in configs.values() for name in fields})
-    centre = {
-        name: _most_frequent(fields.get(name, "") for fields in configs.values()) for name in names
-    }
-    changed = {
-        label: {name for name in names if fields.get(name, "") != centre[name]}
-        for label, fields in configs.items()
-    }
-    axes = [name for name in names if sum(c <= {name} for c in changed.values()) >= least]
-    short = {name: name.rsplit(".", 1)[-1] for name in axes}
+    changed: dict[str, set[str]] = {label: set() for label in configs}
+    for name in names:
+        values = {label: fields.get(name, "") for label, fields in configs.items()}
+        counts = Counter(values.values())
+        centre = min(counts, key=lambda value: (-counts[value], value))
+        for label, value in values.items():
+            if value != centre:
+                changed[label].add(name)
+    records_by_axis = {}
+    for name in names:
+        near = {label for label, fields in changed.items() if fields <= {name}}
+        if len(near) >= least:
+            records_by_axis[name] = [record for label, record in labelled if label in near]
+    short = {name: name.rpartition(".")[2] for name in records_by_axis}
     uses = Counter(["all", *short.values()])
-    records_by_axis = {"all": list(records)}
-    for name in axes:
-        axis = short[name] if uses[short[name]] == 1 else name
-        records_by_axis[axis] = [
-            record
-            for label, record in zip(labels, records, strict=True)
-            if changed[label] <= {name}
-        ]
-    return records_by_axis
+    axes = {"all": list(records)}
+    for name, on_axis in records_by_axis.items():
+        axes[short[name] if uses[short[name]] == 1 else name] = on_axis
+    return axes
 
 
 def explain(records: Iterable[Record], select: str) -> str:
@@ -201,39 +198,35 @@ def explain(records: Iterable[Record], select: str) -> str:
     trained = [record for record in records if record.step > 0]
     trained.sort(key=lambda record: (record.run, record.step))
     check_comparable(trained)
-    measured = {name.partition("/")[0] for record in trained for name in record.values}
-    check_metric(select, [name for name in METRICS if name in measured])
     choice, axes, columns = choose(trained, select), swept(trained), candidates(trained)
-    header = ["metric", "pick", "step", heading(TARGET), "regret"]
-    by_seed = len({_seed(record) for record in trained}) > 1
-    if by_seed:
-        header.append("regret by seed")
-    rows = [_row(trained, column, by_seed) for column in columns]
-    if choice.oracle:
-        header += [f"{name}, {axis}" for axis in axes for name in ("Spearman", "tau-b")]
-        for row, column in zip(rows, columns, strict=True):
-            for part in axes.values():
-                row += [Cell(correlation.text()) for correlation in correlate(part, column)]
+    if choice.oracle is None:
+        axes = {}
+    rows = [_row(trained, column, axes) for column in columns]
+    header = [name for name in rows[0] if name != "regret by seed" or len(_seeds(trained)) > 1]
+    cells = tuple(tuple(Cell(row[name]) for name in header) for row in rows)
     notes = tuple(_notes(trained, columns, axes))
-    cells = tuple(tuple(row) for row in rows)
     table = Table("selection", "What each metric picks", tuple(header), cells, notes)
     return f"{_sentence(trained, choice)}\n\n{markdown(table)}"
 
 
-def _row(records: list[Record], column: str, by_seed: bool) -> list[Cell]:
-    """A metric's pick, its step, accuracy and regret, and the regret by seed."""
-    if np.isnan(scores(records, column)).all():
-        return [Cell(column), Cell("undefined")] + [Cell("n/a")] * (4 if by_seed else 3)
-    choice = choose(records, column)
-    cells = [Cell(column), Cell(choice.pick.run, (choice.pick.run,)), Cell(str(choice.pick.step))]
-    if choice.oracle is None:
-        return cells + [Cell("no labels")] * (3 if by_seed else 2)
-    for value in (choice.accuracy, choice.regret):
-        cells.append(Cell("n/a" if math.isnan(value) else number(TARGET, value)))
-    if by_seed:
+def _row(records: list[Record], column: str, axes: dict[str, list[Record]]) -> dict[str, str]:
+    """A metric's pick, what is lost by it, and its correlation with the labels along each axis."""
+    row = {"metric": column, "pick": "undefined"}
+    row |= dict.fromkeys(("step", heading(TARGET), "regret", "regret by seed"), "n/a")
+    if np.isfinite(scores(records, column)).any():
+        choice = choose(records, column)
+        row |= {"pick": choice.pick.run, "step": str(choice.pick.step)}
         regrets = [of_seed.regret for of_seed in choices_by_seed(records, column)]
-        cells.append(Cell(spread(regrets, scale=100)))
-    return cells
+        row["regret by seed"] = spread(regrets, scale=100) if choice.oracle else "no labels"
+        for name, value in ((heading(TARGET), choice.accuracy), ("regret", choice.regret)):
+            if choice.oracle is None:
+                row[name] = "no labels"
+            elif not math.isnan(value):
+                row[name] = number(TARGET, value)
+    for axis, part in axes.items():
+        for rank, correlation in zip(("Spearman", "tau-b"), correlate(part, column), strict=True):
+            row[f"{rank}, {axis}"] = correlation.text()
+    return row
 
 
 def _sentence(records: Sequence[Record], choice: Choice) -> str:
@@ -263,10 +256,9 @@ def _notes(
             f"Methods are mixed ({', '.join(methods)}): views, and so LiDAR, differ between "
             "methods. Compare within one method."
         )
-    has_target = np.isfinite(_values(records, TARGET))
-    missing = {column: int(np.isnan(scores(records, column)).sum()) for column in columns}
-    if has_target.any():
-        missing[TARGET] = int((~has_target).sum())
+    values = {column: scores(records, column) for column in columns}
+    if axes:
+        values[TARGET] = np.array([record.values.get(TARGET, math.nan) for record in records])
         notes += [f"{axis}: {_count(part)}." for axis, part in axes.items() if axis != "all"]
         notes.append(
             "In brackets: 95 % intervals of a percentile bootstrap over configurations and, within "
@@ -277,26 +269,28 @@ def _notes(
             f"No labels, or evaluated without --probe={TARGET}: the picks need none, their "
             "accuracy does."
         )
-    for name in dict.fromkeys(column.partition("/")[0] for column in columns):
-        if name == "alpha_req":
-            notes.append("alpha_req: by -|alpha - 1|.")
-        elif name == "clid":
-            notes.append("clid: learnability and dimension, standardised over the table and added.")
-        elif METRICS[name].better == "lower":
-            notes.append(f"{name}: the lowest picks.")
-    for column, count in missing.items():
-        if count:
+    metrics = dict.fromkeys(column.partition("/")[0] for column in columns)
+    notes += [f"{name}: {HOW[name]}." for name in metrics if name in HOW]
+    for column, of_column in values.items():
+        if missing := int((~np.isfinite(of_column)).sum()):
             notes.append(
-                f"{column} is undefined or missing for {count} of {len(records)} checkpoints."
+                f"{column} is undefined or missing for {missing} of {len(records)} checkpoints."
             )
     return notes
 
 
 def _count(records: Sequence[Record]) -> str:
-    runs = len({record.run for record in records})
-    configs = len({configuration(record) for record in records})
-    seeds = len({_seed(record) for record in records})
-    return f"runs: {runs}, configurations: {configs}, checkpoints: {len(records)}, seeds: {seeds}"
+    counts = {
+        "runs": len({record.run for record in records}),
+        "configurations": len({configuration(record) for record in records}),
+        "checkpoints": len(records),
+        "seeds": len(_seeds(records)),
+    }
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())
+
+
+def _seeds(records: Sequence[Record]) -> list[int]:
+    return sorted({_seed(record) for record in records})
 
 
 def _seed(record: Record) -> int:
@@ -328,29 +322,15 @@ def _fields(record: Record) -> dict[str, str]:
     return {name: json.dumps(record.config[name], sort_keys=True) for name in kept}
 
 
-def _most_frequent(values: Iterable[str]) -> str:
-    counts = Counter(values)
-    return min(counts, key=lambda value: (-counts[value], value))
-
-
-def _images(record: Record, split: str) -> str:
-    """Name and hash of a split's images; the probes learn from the training images by default."""
-    default = record.data.get("train", "") if split == "probe" else ""
-    return record.data.get(split, default)
-
-
-def _runs_by_value(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Names of runs by value of pairs (run, value), the value of most runs first."""
-    runs: dict[str, set[str]] = {}
+def _differences(pairs: Iterable[tuple[str, str]]) -> str:
+    """Values of pairs (run, value) with runs, that of most runs first; "" where all are equal."""
+    runs_by_value: dict[str, set[str]] = {}
     for run, value in pairs:
-        runs.setdefault(value, set()).add(run)
-    ordered = sorted(runs, key=lambda value: (-len(runs[value]), value))
-    return {value: sorted(runs[value]) for value in ordered}
-
-
-def _list(runs_by_value: dict[str, list[str]]) -> str:
+        runs_by_value.setdefault(value, set()).add(run)
+    if len(runs_by_value) < 2:
+        return ""
     parts = []
-    for value, runs in runs_by_value.items():
+    for value, runs in sorted(runs_by_value.items(), key=lambda item: (-len(item[1]), item[0])):
         more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        parts.append(f"{value or 'not given'} ({', '.join(runs[:3])}{more})")
+        parts.append(f"{value or 'not given'} ({', '.join(sorted(runs)[:3])}{more})")
     return "; ".join(parts)

@@ -52,10 +52,7 @@ def settings_from_json(fields: Mapping[str, Any]) -> Settings | None:
 
 
 def parse_lidar(text: str) -> tuple[int, int]:
-    """Return n and q of a text such as 1000x50, or of a protocol's name.
-
-    Raises ValueError for anything else.
-    """
+    """Return n and q of a text such as 1000x50, or of a protocol's name, else raise ValueError."""
     if text in LIDAR_PROTOCOLS:
         return LIDAR_PROTOCOLS[text]
     n, _, q = text.partition("x")
@@ -67,13 +64,9 @@ def parse_lidar(text: str) -> tuple[int, int]:
 
 
 def check_lidar(images: int, views: int, fields: str) -> None:
-    """Raise ValueError when LiDAR of so many images and views is not defined.
-
-    `fields` names where the two numbers were set.
-    """
+    """Raise ValueError when LiDAR is not defined; `fields` is where the numbers were set."""
     if min(images, views) < 2:
         raise ValueError(
-            f"LiDAR of {images} images with {views} views is not defined: it compares images, and "
-            "views of one image. Both must be at least 2, and 1000 images with 10 views or more "
-            f"are better: {fields}"
+            f"LiDAR of {images} images with {views} views is not defined: both must be at least 2, "
+            f"and 1000 images with 10 views or more are better: {fields}"
         )

@@ -116,8 +116,9 @@ class Method:
         if self.head == "full":
             params["head"] = jax.jit(initial_head, static_argnums=(1, 2))(head_key, *size)
         else:
-            dtypes = {"dtype": self.head_dtype, "moments_dtype": self.moments_dtype}
-            extra["head"] = fresh_rows(head_key, *size, **dtypes)
+            extra["head"] = fresh_rows(
+                head_key, *size, dtype=self.head_dtype, moments_dtype=self.moments_dtype
+            )
         return params, extra
 
     def loss(self, params: Params, extra: Extra, batch: Batch, key: Array, step: Array) -> Loss:

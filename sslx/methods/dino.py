@@ -64,7 +64,7 @@ def dino_loss(
     }
     for name, temperature in temperatures.items():
         if not isinstance(temperature, jax.core.Tracer):
-            check_positive(name, temperature, "DINO's are 0.1 and 0.04")
+            check_positive(name, float(temperature), "DINO's are 0.1 and 0.04")
     views, batch, _ = student.shape
     if views < 2:
         raise ValueError(

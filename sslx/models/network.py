@@ -1,6 +1,6 @@
 """A network as two pure functions: teachers and copies of it are plain data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -74,7 +74,7 @@ def from_linen(module: nn.Module, rules: Rules, width: int, patch: int = 0) -> N
     return Network(init, apply, width, patch)
 
 
-def require(field: str, value: Any, allowed: Sequence[Any]) -> None:
+def require(field: str, value: Any, allowed: Collection[Any]) -> None:
     """Raise ValueError unless the value of `config.model.<field>` is one of the allowed ones."""
     if value not in allowed:
         raise ValueError(

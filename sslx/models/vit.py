@@ -199,8 +199,15 @@ class VisionTransformer(nn.Module):
         weights: list[Any] = []
         for i in range(self.depth):
             rate = self.drop_path * i / max(self.depth - 1, 1)
-            options = {"drop_path": rate, "weights": attention, "name": f"blocks_{i}"}
-            x = block_type(self.heads, train, **options, **self.branch)(x, bias, used)
+            block = block_type(
+                self.heads,
+                train,
+                drop_path=rate,
+                weights=attention,
+                **self.branch,
+                name=f"blocks_{i}",
+            )
+            x = block(x, bias, used)
             if attention:
                 x, shares = x
                 weights.append(shares)

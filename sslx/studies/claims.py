@@ -5,32 +5,17 @@ file server passes locks on (NFS, Lustre with -o flock), on another one.
 """
 
 import fcntl
-import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
-
-from sslx.files import to_json
+from typing import TextIO
 
 
-class Claim:
-    """A run that this process works on, until `release`."""
+def take(folder: Path, name: str) -> TextIO | None:
+    """Claim the run `name` in the folder of claims; None where another process has it.
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def fileno(self) -> int:
-        """Return the lock's descriptor: a child that inherits it has the run while it lives."""
-        return self._file.fileno()
-
-    def release(self) -> None:
-        """Give the run back."""
-        self._file.close()
-
-
-def take(folder: Path, name: str) -> Claim | None:
-    """Claim the run `name` in the folder of claims; None where another process has it."""
+    The run is claimed until the file is closed, by this process and by children that inherit it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / name).open("a+")
     try:
@@ -39,9 +24,9 @@ def take(folder: Path, name: str) -> Claim | None:
         file.close()
         return None
     file.truncate(0)
-    file.write(to_json({"host": platform.node(), "process": os.getpid()}))
+    file.write(f"on {platform.node()}, process {os.getpid()}")
     file.flush()
-    return Claim(file)
+    return file
 
 
 def holder(folder: Path, name: str) -> str:
@@ -51,14 +36,6 @@ def holder(folder: Path, name: str) -> str:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return ""
-    except BlockingIOError:
-        return _text(folder / name)
+    except BlockingIOError:  # the name is empty while it is being written
+        return (folder / name).read_text() or "by another process"
     return ""
-
-
-def _text(path: Path) -> str:
-    try:
-        claim = json.loads(path.read_text())
-    except ValueError:  # it is being written
-        return "by another process"
-    return f"on {claim['host']}, process {claim['process']}"

@@ -1,20 +1,25 @@
-"""What a study costs: operations of the traced training step, and times once there are any.
+"""What a study's runs cost, how far they are, and what is left.
 
-Nothing is compiled or trained, and the images need not be there.
+Costs are operations of the traced training step, and times once there are any. Nothing is compiled
+or trained, and the images need not be there.
 """
 
-import json
-import statistics
 from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
 
 from sslx.datasets.official import DATA_SETS, images_in
+from sslx.evaluation.results import total_steps
 from sslx.experiment import durations_of, make_experiment, make_training
+from sslx.files import read_lines
+from sslx.studies.claims import holder
 from sslx.studies.runner import Work, is_finished, read_outcome
 from sslx.training.log import clock
+from sslx.training.run_folder import flat
 
 # Operations a second that a run is assumed to reach: what ResNets of 77,000 parameters do on one
 # core of a shared x86 server, and a tenth of an H100's 989e12 in bfloat16.
@@ -34,22 +39,21 @@ class Cost(NamedTuple):
     speed: float  # operations a second that are assumed
 
     def seconds(self) -> float:
-        """Return what training takes at that speed."""
+        """Return what training takes."""
         return self.operations / self.speed
 
 
 def costs_of(configs: Mapping[str, ConfigDict]) -> dict[str, Cost]:
-    """Return the training cost of each run by its name; without runs on data of unknown size.
-
-    Runs that differ in nothing but numbers such as a learning rate are traced once.
-    """
+    """Return the training cost of each run by its name; without runs on data of unknown size."""
     operations: dict[str, float] = {}
     costs = {}
     for name, config in configs.items():
         count, shape = images_of(config)
         if not count:
             continue
-        key = json.dumps(_structure(config.to_dict()))
+        # No float, seed or duration changes what a step does: such runs are traced once.
+        fields = flat(config.to_dict() | {"seed": 0, "duration": ""}).items()
+        key = str([field for field in fields if not isinstance(field[1], float)])
         if key not in operations:
             operations[key] = step_operations(config, count, shape)
         steps = durations_of(config, count).total
@@ -70,10 +74,7 @@ def images_of(config: ConfigDict) -> tuple[int, tuple[Any, ...]]:
 
 
 def step_operations(config: ConfigDict, count: int, shape: tuple[Any, ...]) -> float:
-    """Return the operations of a training step on `count` images of `shape`, before optimisation.
-
-    It is XLA's count for the program as it is written.
-    """
+    """Return XLA's count of a step's operations on `count` images of `shape`, as it is written."""
     config = config.copy_and_resolve_references()
     if "rows" in config.method:
         config.method.rows = "device"  # where s-DIET's rows are changes no operation on them
@@ -86,23 +87,21 @@ def step_operations(config: ConfigDict, count: int, shape: tuple[Any, ...]) -> f
 
 
 def dry(works: list[Work], configs: Mapping[str, ConfigDict]) -> str:
-    """Return every run with its folder and what it costs, and the sum of those that are left."""
+    """Return every run with what it costs, and the sum of those that are left."""
     costs = costs_of(configs)
     lines = []
-    left = 0.0
+    missing = [work.name for work in works if not is_finished(work)]
     for work in works:
-        state = "done   " if is_finished(work) else "missing"
-        if work.name in costs:
-            cost = costs[work.name]
-            text = f"{cost.steps} steps, {cost.operations:.1e} operations, {_hours(cost.seconds())}"
-            left += 0.0 if is_finished(work) else cost.seconds()
+        state = "missing" if work.name in missing else "done   "
+        if cost := costs.get(work.name):
+            text = f"{cost.steps} steps, {cost.operations:.1e} operations, {clock(cost.seconds())}"
         else:
             text = "data of unknown size" if work.name in configs else "a program"
         lines.append(f"{state} {work.name}: {text}")
+    hours = sum(costs[name].seconds() for name in missing if name in costs) / 3600
     units = [UNITS[speed] for speed in sorted({cost.speed for cost in costs.values()})]
-    missing = sum(not is_finished(work) for work in works)
     lines.append(
-        f"{missing} of {len(works)} runs are missing: training takes about {left / 3600:.1f} "
+        f"{len(missing)} of {len(works)} runs are missing: training takes about {hours:.1f} "
         f"{'; '.join(units) or 'hours'}, evaluation besides. Operations are counted before the "
         "compiler optimises."
     )
@@ -114,40 +113,59 @@ def remaining(works: list[Work], costs: Mapping[str, Cost]) -> float:
 
     Times are those of runs that have ended, or else follow from the operations.
     """
-    pace, training, evaluation = [], [], []
-    for work in works:
-        outcome = read_outcome(work.folder)
-        if outcome and outcome.status == "done":
-            seconds = outcome.seconds.get("train", 0.0)
-            training.append(seconds)
-            evaluation.append(sum(outcome.seconds.values()) - seconds)
-            if seconds and work.name in costs:
-                pace.append(seconds / costs[work.name].seconds())
-    factor = statistics.median(pace or [1.0])
+    outcomes = {work.name: read_outcome(work.folder) for work in works}
+    ended = {
+        name: outcome.seconds for name, outcome in outcomes.items() if outcome.status == "done"
+    }
+    training = {name: seconds.get("train", 0.0) for name, seconds in ended.items()}
+    evaluation = [sum(seconds.values()) - training[name] for name, seconds in ended.items()]
+    pace = [t / costs[name].seconds() for name, t in training.items() if t and name in costs]
     left = 0.0
     for work in works:
-        outcome = read_outcome(work.folder)
         if is_finished(work):
             continue
-        if outcome is None or outcome.status == "failed":
+        if outcomes[work.name].status in ("missing", "failed"):
             if work.name in costs:
-                left += factor * costs[work.name].seconds()
+                left += median(pace or [1.0]) * costs[work.name].seconds()
             else:
-                left += statistics.median(training or [0.0])
-        left += statistics.median(evaluation or [0.0])
+                left += median(training.values() or [0.0])
+        left += median(evaluation or [0.0])
     return left
 
 
-def _structure(tree: Any) -> Any:
-    """What a step's operations depend on: no float, seed or duration changes them."""
-    if not isinstance(tree, dict):
-        return tree
-    return {
-        name: _structure(value)
-        for name, value in tree.items()
-        if not isinstance(value, float) and name not in ("seed", "duration")
-    }
+def status(works: list[Work], claims: Path, seconds_left: float) -> str:
+    """Return each run's state and place, and when all will be done, from single runs' seconds."""
+    places = [holder(claims, work.name) for work in works]
+    states = [_state(work, bool(place)) for work, place in zip(works, places, strict=True)]
+    state_width = max(map(len, states))
+    name_width = max(len(work.name) for work in works)
+    lines = []
+    for state, work, place in zip(states, works, places, strict=True):
+        lines.append(f"{state:{state_width}}  {work.name:{name_width}}  {place}".rstrip())
+    at_work = sum(map(bool, places))
+    if not seconds_left:
+        end = "nothing is left"
+    elif at_work:
+        end = f"about {clock(seconds_left / at_work)} to go"
+    else:
+        end = f"about {clock(seconds_left)} to go once it is started"
+    done = sum(map(is_finished, works))
+    lines.append(f"{done} of {len(works)} runs are finished, {at_work} at work; {end}")
+    return "\n".join(lines)
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds > 36000 else clock(seconds)
+def _state(work: Work, busy: bool) -> str:
+    outcome = read_outcome(work.folder)
+    if is_finished(work):
+        return outcome.status
+    try:
+        total = total_steps(work.folder)
+    except (OSError, ValueError, KeyError):  # not begun, or another process is writing
+        total = 0
+    logged = read_lines(work.folder / "metrics.jsonl") if total else []
+    step = max((line.get("step", 0) for line in logged), default=0)
+    if busy:
+        return "evaluating" if total and step == total else f"training {step}/{total or '?'}"
+    if outcome.status in ("trained", "failed"):
+        return outcome.status
+    return f"stopped {step}/{total}" if step else "waiting"

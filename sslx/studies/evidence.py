@@ -1,13 +1,9 @@
-"""All that a study's tables and figures are made of: results of checkpoints and facts of runs.
+"""All that a study's tables and figures are made of: results of checkpoints and facts of runs."""
 
-`gather` reads run folders. `write_evidence` leaves in `results/` what it takes to make the tables
-again, without the weights, and `read_evidence` reads it from there.
-"""
-
-import itertools
 import json
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,14 +33,22 @@ class Facts(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Records by the name of the evaluation, and facts by the name of the run."""
+    """Records of all evaluations, and facts by the name of the run."""
 
-    records: Mapping[str, list[Record]]
-    facts: Mapping[str, Facts]
+    records: list[Record]
+    facts: dict[str, Facts]
+
+    def of(self, evaluation: Evaluation) -> list[Record]:
+        """Return the records at equal settings, field by field."""
+        return [record for record in self.records if record.settings == evaluation.settings]
 
     def final(self, evaluation: Evaluation) -> list[Record]:
         """Return the records of finished runs' last checkpoints."""
-        return [record for record in self.records[evaluation.name] if record.last]
+        return [record for record in self.of(evaluation) if record.last]
+
+    def epochs(self, record: Record) -> float:
+        """Return how many epochs the run had been trained for."""
+        return record.step / (self.facts[record.run].images // record.config["batch_size"])
 
 
 def gather(plan: Plan) -> Evidence:
@@ -52,37 +56,34 @@ def gather(plan: Plan) -> Evidence:
     facts, records = {}, []
     for run in plan.study.runs:
         folder = plan.folder / run.name
-        facts[run.name] = _facts(run, folder)
-        if run.name in plan.configs:
-            dataset = plan.configs[run.name].data.name
-            facts[run.name] = facts[run.name]._replace(dataset=dataset)
+        config = plan.configs.get(run.name)
+        facts[run.name] = _facts(run, folder, config.data.name if config else "")
         if (folder / "data.json").exists():
             records += read_run(folder, run.row)
-    return Evidence(_by_evaluation(records, plan.study.evaluations), facts)
+    by_settings = group(records, attrgetter("settings"))
+    wanted = dict.fromkeys(evaluation.settings for evaluation in plan.study.evaluations)
+    return Evidence([r for settings in wanted for r in by_settings.get(settings, [])], facts)
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> None:
-    """Write records.jsonl, a line for each result, and runs.json with configs, data and facts."""
-    records = {}
-    about: dict[str, dict[str, Any]] = {name: {} for name in evidence.facts}
-    for record in itertools.chain(*evidence.records.values()):
-        records[record.run, record.step, record.settings] = record._replace(config={}, data={})
-        about[record.run] = {"config": record.config, "data": record.data}
-    write_records(records.values(), folder / "records.jsonl")
-    runs = {name: facts._asdict() | about[name] for name, facts in evidence.facts.items()}
+    """Write what makes the tables again: results to records.jsonl, all else to runs.json."""
+    bare = (record._replace(config={}, data={}) for record in evidence.records)
+    write_records(bare, folder / "records.jsonl")
+    about = {
+        record.run: {"config": record.config, "data": record.data} for record in evidence.records
+    }
+    runs = {name: facts._asdict() | about.get(name, {}) for name, facts in evidence.facts.items()}
     write_atomically(folder / "runs.json", to_json(runs, indent=1) + "\n")
 
 
-def read_evidence(folder: Path, evaluations: tuple[Evaluation, ...]) -> Evidence:
-    """Read what `write_evidence` has written, for a study with these evaluations."""
+def read_evidence(folder: Path) -> Evidence:
+    """Read what `write_evidence` has written."""
     facts, about = {}, {}
     for name, fields in json.loads((folder / "runs.json").read_text()).items():
         about[name] = {"config": fields.pop("config", {}), "data": fields.pop("data", {})}
         facts[name] = Facts(**fields | {"output": tuple(fields["output"])})
-    records = [
-        record._replace(**about[record.run]) for record in read_records(folder / "records.jsonl")
-    ]
-    return Evidence(_by_evaluation(records, evaluations), facts)
+    records = read_records(folder / "records.jsonl")
+    return Evidence([record._replace(**about[record.run]) for record in records], facts)
 
 
 def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
@@ -93,43 +94,28 @@ def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[I
     return groups
 
 
-def _by_evaluation(
-    records: list[Record], evaluations: tuple[Evaluation, ...]
-) -> dict[str, list[Record]]:
-    """Only equal settings count: the same features, n, q, seeds and data, field by field."""
-    return {
-        evaluation.name: [record for record in records if record.settings == evaluation.settings]
-        for evaluation in evaluations
-    }
-
-
-def _facts(run: Run, folder: Path) -> Facts:
-    facts = Facts(run.row)
-    if run.program != "train.py" and (folder / "output.txt").exists():
-        lines = (folder / "output.txt").read_text().splitlines()
-        facts = facts._replace(output=tuple(lines))
-    if outcome := read_outcome(folder):
-        seconds: dict[str, float] = {}
-        for part, value in outcome.seconds.items():
-            kind = "train" if part == "train" else "evaluate"
-            seconds[kind] = seconds.get(kind, 0.0) + value
-        facts = facts._replace(
-            status=outcome.status,
-            reason=outcome.reason,
-            memory_gib=round(outcome.memory_gib, 3),
-            seconds={kind: round(value, 1) for kind, value in seconds.items()},
-        )
-    if not (folder / "data.json").exists():
-        return facts
-    data = json.loads((folder / "data.json").read_text())
+def _facts(run: Run, folder: Path, dataset: str) -> Facts:
+    outcome = read_outcome(folder)
+    seconds: dict[str, float] = {}
+    for part, value in outcome.seconds.items():
+        kind = "train" if part == "train" else "evaluate"
+        seconds[kind] = seconds.get(kind, 0.0) + value
     logged = read_lines(folder / "metrics.jsonl")
     speeds = [line["images_per_second"] for line in logged if line.get("images_per_second")]
-    devices = [line["device_gib"] for line in logged if line.get("device_gib")]
-    return facts._replace(
-        images=data["train"]["count"],
+    data, output = folder / "data.json", folder / "output.txt"
+    is_program = run.program != "train.py" and output.exists()
+    return Facts(
+        row=run.row,
+        status=outcome.status,
+        reason=outcome.reason,
+        dataset=dataset,
+        images=json.loads(data.read_text())["train"]["count"] if data.exists() else 0,
         images_per_second=round(statistics.median(speeds or [0.0]), 1),
-        device_gib=round(max(devices, default=0.0), 3),
+        memory_gib=round(outcome.memory_gib, 3),
+        device_gib=round(max((line.get("device_gib") or 0.0 for line in logged), default=0.0), 3),
+        seconds={kind: round(value, 1) for kind, value in seconds.items()},
         environment=_environment(read_lines(folder / "environment.jsonl")),
+        output=tuple(output.read_text().splitlines()) if is_program else (),
     )
 
 

@@ -1,11 +1,10 @@
 """From a study's file to its work: every run's config, folder and commands."""
 
-import importlib.util
+import runpy
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
@@ -16,8 +15,6 @@ from sslx.studies.study import Evaluation, Plan, Run, Study
 from sslx.studies.tables import TABLES
 from sslx.training.run_folder import check_same, flat
 
-FOLDER = Path("configs/studies")
-
 
 def load_plan(text: str, root: Path) -> Plan:
     """Load the study of `text`, such as configs/studies/lidar_vicreg.py:desk, with runs in `root`.
@@ -26,8 +23,9 @@ def load_plan(text: str, root: Path) -> Plan:
     finds, and a run folder that holds another run.
     """
     path, _, scale = text.partition(":")
+    scale = scale or "desk"
     if not Path(path).is_file():
-        known = sorted(str(file) for file in FOLDER.glob("*.py"))
+        known = sorted(map(str, Path("configs/studies").glob("*.py")))
         raise ValueError(
             f"There is no study {path!r}.{did_you_mean(path, known)} Studies: {', '.join(known)}"
         )
@@ -37,40 +35,29 @@ def load_plan(text: str, root: Path) -> Plan:
             f"{path} is not a study: it has no function get_study(scale). See "
             "sslx/studies/study.py."
         )
-    scale = scale or "desk"
     study = module.get_study(scale)
-    configs = check_study(study, f"{Path(path).stem}-{scale}")
     folder = root / f"{study.folder or Path(path).stem}-{scale}"
-    plan = Plan(path, scale, study, folder, configs)
+    plan = Plan(path, scale, study, folder, check_study(study, f"{Path(path).stem}-{scale}"))
     for run, config in plan.configs.items():
-        if (plan.folder / run / "config.json").exists():
-            check_same(plan.folder / run, config)
+        if (folder / run / "config.json").exists():
+            check_same(folder / run, config)
     return plan
 
 
-def load_module(path: Path) -> ModuleType:
-    """Import the module in the file `path`; it may import others below the current folder."""
+def load_module(path: Path) -> SimpleNamespace:
+    """Run the file `path`, which may import others below the current folder; return its names."""
     here = str(Path.cwd())
     if "" not in sys.path and here not in sys.path:
         sys.path.insert(0, here)
-    spec = importlib.util.spec_from_file_location("_".join(path.with_suffix("").parts), path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(path)))
 
 
 def check_study(study: Study, name: str) -> dict[str, ConfigDict]:
-    """Return the configs of the study's runs.
-
-    Raises ValueError for what would only be found out hours later.
-    """
+    """Return the configs of its runs; raises ValueError for what would else fail hours later."""
     if not study.runs:
         raise ValueError(f"The study {name} has no runs.")
     counts = Counter(run.name for run in study.runs)
-    clashes = [run for run, count in counts.items() if count > 1]
-    if clashes:
+    if clashes := [run for run, count in counts.items() if count > 1]:
         raise ValueError(
             f"The study {name} has several runs called {', '.join(clashes)}. Give them names, or "
             "recipes, of their own."
@@ -82,21 +69,14 @@ def check_study(study: Study, name: str) -> dict[str, ConfigDict]:
     for evaluation in study.evaluations:
         try:
             evaluation.settings.check()
+            check_choice("seed, for which eval.py has no flag,", evaluation.settings.seed, [0])
         except ValueError as error:
             raise ValueError(f"The study {name}, evaluation {evaluation.name}: {error}") from error
-        if evaluation.settings.seed:
-            raise ValueError(
-                f"The study {name}, evaluation {evaluation.name}: seed is "
-                f"{evaluation.settings.seed}, but eval.py evaluates with seed 0; leave it out."
-            )
     return {run.name: config_of(run) for run in study.runs if run.program == "train.py"}
 
 
 def config_of(run: Run) -> ConfigDict:
-    """Return the config of a run of train.py.
-
-    Raises ValueError for a recipe or a field that does not exist, and for a value of another type.
-    """
+    """Return the config of a run of train.py; raises ValueError where its changes do not fit."""
     path, _, recipe = run.recipe.partition(":")
     if not Path(path).is_file():
         raise ValueError(f"The run {run.name} has the recipe {path}, which does not exist.")
@@ -116,12 +96,22 @@ def config_of(run: Run) -> ConfigDict:
 
 
 def works_of(plan: Plan) -> list[Work]:
-    """Return what there is to do for each run, in turns of one seed of each configuration.
-
-    So early tables have all configurations.
-    """
-    runs = sorted(plan.study.runs, key=lambda run: run.changes.get("seed", 0))
-    return [_work(run, plan) for run in runs]
+    """Return what there is to do, by seed: so early tables have all configurations."""
+    evaluations = tuple(map(evaluation_words, plan.study.evaluations))
+    works = []
+    for run in sorted(plan.study.runs, key=lambda run: run.changes.get("seed", 0)):
+        folder = plan.folder / run.name
+        flag = "--config." if run.recipe else "--"
+        words = [f"--config={run.recipe}"] if run.recipe else []
+        for field, value in run.changes.items():
+            text = str(value).replace(" ", "") if isinstance(value, tuple) else str(value)
+            words.append(f"{flag}{field}={text}")
+        if run.program == "train.py":
+            train = ("train.py", *words, f"--run={folder}")
+            works.append(Work(run.name, folder, train, evaluations))
+        else:
+            works.append(Work(run.name, folder, ("-m", run.program, *words), ()))
+    return works
 
 
 def evaluation_words(evaluation: Evaluation) -> tuple[str, ...]:
@@ -130,7 +120,7 @@ def evaluation_words(evaluation: Evaluation) -> tuple[str, ...]:
     Every setting is written out, because defaults of eval.py depend on the run.
     """
     settings = evaluation.settings
-    flags: dict[str, Any] = {
+    flags = {
         "checkpoint": evaluation.checkpoint,
         "metrics": ",".join(settings.metrics),
         "probe": ",".join(settings.probes),
@@ -139,25 +129,6 @@ def evaluation_words(evaluation: Evaluation) -> tuple[str, ...]:
         "lidar": f"{settings.lidar_images}x{settings.lidar_views}",
         "lidar_delta": settings.lidar_delta,
     }
-    for name in ("probe_data", "features_of", "pool"):
-        if value := getattr(settings, name):
-            flags[name] = value
-    words = (f"--{name}={value}" for name, value in flags.items())
-    return ("eval.py", "--missing", "--nopixels", *words)
-
-
-def _work(run: Run, plan: Plan) -> Work:
-    folder = plan.folder / run.name
-    changes = [f"{field}={_text(value)}" for field, value in run.changes.items()]
-    if not run.recipe:
-        words = ("-m", run.program, *(f"--{change}" for change in changes))
-        return Work(run.name, folder, words, ())
-    flags = (f"--config={run.recipe}", *(f"--config.{change}" for change in changes))
-    if run.program != "train.py":
-        return Work(run.name, folder, ("-m", run.program, *flags), ())
-    evaluations = tuple(evaluation_words(evaluation) for evaluation in plan.study.evaluations)
-    return Work(run.name, folder, ("train.py", *flags, f"--run={folder}"), evaluations)
-
-
-def _text(value: Any) -> str:
-    return str(value).replace(" ", "") if isinstance(value, tuple) else str(value)
+    named = {name: getattr(settings, name) for name in ("probe_data", "features_of", "pool")}
+    flags |= {name: value for name, value in named.items() if value}
+    return ("eval.py", "--missing", "--nopixels", *(f"--{n}={v}" for n, v in flags.items()))

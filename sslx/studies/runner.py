@@ -12,17 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from sslx.files import to_json, write_atomically
-from sslx.studies.claims import Claim, take
+from sslx.studies.claims import take
 from sslx.training.interrupt import DIVERGED, INTERRUPTED
 
 
 class Outcome(NamedTuple):
     """What a run has come to."""
 
-    status: str  # trained, and then done; or diverged, failed
+    status: str = "missing"  # trained, and then done; or diverged, failed
     reason: str = ""
     # Wall time of the training's last start ("train"), and of each evaluation.
     seconds: Mapping[str, float] = {}
@@ -39,12 +39,12 @@ class Work(NamedTuple):
     evaluations: tuple[tuple[str, ...], ...]  # of each call of eval.py, without --run
 
 
-def read_outcome(folder: Path) -> Outcome | None:
-    """Return the outcome of a run that has ended; None before."""
+def read_outcome(folder: Path) -> Outcome:
+    """Return the outcome of a run that has ended; before, it is missing."""
     try:
         fields = json.loads((folder / "outcome.json").read_text())
     except (OSError, ValueError):
-        return None
+        return Outcome()
     # Files of older versions call them judgements.
     evaluations = fields.pop("judgements", ()) or fields.pop("evaluations", ())
     return Outcome(**fields | {"evaluations": tuple(evaluations)})
@@ -53,10 +53,9 @@ def read_outcome(folder: Path) -> Outcome | None:
 def is_finished(work: Work) -> bool:
     """Return whether nothing is left to do: all is evaluated, or it diverged and would again."""
     outcome = read_outcome(work.folder)
-    if outcome is None or outcome.status not in ("done", "diverged"):
-        return False
     wanted = {" ".join(words) for words in work.evaluations}
-    return outcome.status == "diverged" or wanted <= set(outcome.evaluations)
+    is_done = outcome.status == "done" and wanted <= set(outcome.evaluations)
+    return is_done or outcome.status == "diverged"
 
 
 def in_turn(works: list[Work], shard: int, shards: int) -> list[Work]:
@@ -70,8 +69,7 @@ def run_missing(
 ) -> Iterator[tuple[Work, Outcome]]:
     """Do what is left, unless another process does it; yield each run that ends and its outcome.
 
-    A run that fails is tried once, and again by the next call. KeyboardInterrupt gives its claim
-    back.
+    A run that fails is tried once, and again by the next call.
     """
     tried: set[str] = set()
     busy = True
@@ -86,20 +84,18 @@ def run_missing(
                 continue
             busy = True
             tried.add(work.name)
-            try:
-                if is_finished(work):  # by the process that has just released it
+            with claim:
+                if is_finished(work):  # by the process that has just given it back
                     continue
                 outcome = _do(work, claim, say)
                 _write(work.folder, outcome)
-            finally:
-                claim.release()
             yield work, outcome
 
 
-def _do(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
+def _do(work: Work, claim: TextIO, say: Callable[[str], None]) -> Outcome:
     """Train and evaluate; raises KeyboardInterrupt when a child was interrupted."""
     work.folder.mkdir(parents=True, exist_ok=True)
-    before = read_outcome(work.folder) or Outcome("")
+    before = read_outcome(work.folder)
     seconds, done, memory = dict(before.seconds), set(before.evaluations), before.memory_gib
     if before.status not in ("trained", "done") and not done:
         say(f"training {work.name}; its output: {work.folder}/output.txt")
@@ -122,11 +118,8 @@ def _do(work: Work, claim: Claim, say: Callable[[str], None]) -> Outcome:
     return Outcome("done", "", seconds, memory, tuple(sorted(done)))
 
 
-def _call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str, float, float]:
-    """Run Python, its output added to output.txt: exit code, last line, seconds, peak GiB.
-
-    Raises KeyboardInterrupt when it was interrupted.
-    """
+def _call(words: tuple[str, ...], folder: Path, claim: TextIO) -> tuple[int, str, float, float]:
+    """Run Python, its output added to output.txt: exit code, last line, seconds, peak GiB."""
     started = time.perf_counter()
     with (folder / "output.txt").open("a") as output:
         start = output.tell()
@@ -142,7 +135,10 @@ def _call(words: tuple[str, ...], folder: Path, claim: Claim) -> tuple[int, str,
             stderr=subprocess.STDOUT,
         )
         try:
-            code, peak = _wait(child)
+            peak = 0.0
+            while (code := child.poll()) is None:
+                peak = max(peak, _peak_memory(child.pid))
+                time.sleep(0.1)
         except KeyboardInterrupt:
             child.terminate()  # train.py saves
             child.wait()
@@ -160,15 +156,6 @@ def _last_line(code: int, output: str) -> str:
     lines = output.strip().splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return (errors or lines or ["no output"])[-1]
-
-
-def _wait(child: subprocess.Popen[bytes]) -> tuple[int, float]:
-    """The exit code, and the most GiB that the child has held."""
-    peak = 0.0
-    while (code := child.poll()) is None:
-        peak = max(peak, _peak_memory(child.pid))
-        time.sleep(0.1)
-    return code, peak
 
 
 def _peak_memory(pid: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from sslx.evaluation.settings import Settings, parse_lidar
+from sslx.hints import check_choice
 
 Changes = dict[str, Any]  # field of the config: value, such as {"optimizer.learning_rate": 0.1}
 
@@ -95,11 +96,7 @@ class Plan(NamedTuple):
 
 def check_scale(scale: str) -> None:
     """Raise ValueError for a scale that studies do not have."""
-    if scale not in SCALES:
-        raise ValueError(
-            f"A study has no scale {scale!r}; it has {' and '.join(SCALES)}: "
-            "--study=configs/studies/NAME.py:paper"
-        )
+    check_choice("The scale, which is after the colon of --study,", scale, SCALES)
 
 
 def runs(
@@ -130,10 +127,8 @@ def sweep(base: Changes, axes: dict[str, tuple[Any, ...]]) -> list[Changes]:
 
 def name(base: str, changes: Changes) -> str:
     """Return a folder's name, such as mnist5k-vicreg-covariance=10-seed=0."""
-    fields = (f"{field.rsplit('.', 1)[-1]}={_word(value)}" for field, value in changes.items())
-    return "-".join([base, *fields])
-
-
-def _word(value: Any) -> str:
-    text = "_".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return re.sub(r"[^\w.+-]+", "_", text)
+    words = [base]
+    for field, value in changes.items():
+        text = "_".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words.append(field.rpartition(".")[2] + "=" + re.sub(r"[^\w.+-]+", "_", text))
+    return "-".join(words)

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from metrics import METRICS
 from sslx.evaluation.results import Record
-from sslx.evaluation.selection import Choice, candidates, choices_by_seed, correlate, swept
+from sslx.evaluation.selection import candidates, choices_by_seed, correlate, swept
 from sslx.evaluation.settings import PROBES
 from sslx.evaluation.tables import MISSING, Cell, Table, heading, spread
 from sslx.studies.evidence import Evidence, group
@@ -16,45 +17,46 @@ SIGNS = (
     "alpha-ReQ counts by -|alpha - 1|, our reading of its paper; all other metrics here: the "
     "highest picks."
 )
+# In the figure of regrets, which has room for no more.
+REGRETS = ("lidar", "debiased_lidar", "rankme", "alpha_req")
+NO_LABELS = "no labels"
+OVER_SEEDS = "mean +- standard deviation over seeds"
+
+Row = dict[str, str | Cell]  # by heading
 
 
 def make_tables(study: Study, evidence: Evidence) -> list[Table]:
     """Return the tables that the study names, with notes of what is missing, diverged or failed."""
-    tables = [TABLES[name](study, evidence) for name in study.tables]
-    facts = evidence.facts
-    ended = [name for name in facts if facts[name].status in ("diverged", "failed")]
-    missing = [name for name in facts if facts[name].status == "missing"]
-    notes = [f"{name} {facts[name].status}: {facts[name].reason}" for name in ended]
+    notes = []
+    for name, facts in evidence.facts.items():
+        if facts.status in ("diverged", "failed"):
+            notes.append(f"{name} {facts.status}: {facts.reason}")
+    missing = sum(facts.status == "missing" for facts in evidence.facts.values())
     if missing:
-        notes.append(f"{len(missing)} of {len(facts)} runs are missing.")
+        notes.append(f"{missing} of {len(evidence.facts)} runs are missing.")
+    tables = [TABLES[name](study, evidence) for name in study.tables]
     return [table._replace(notes=(*table.notes, *notes)) for table in tables]
 
 
 def accuracy(study: Study, evidence: Evidence) -> Table:
     """Return probes and metrics of each method on each data set, over seeds."""
-    final = _by_run(evidence.final(study.evaluations[0]))
-    columns = _columns(final.values())
-    elsewhere = [other for other in study.evaluations if other.settings.probe_data]
-    records_elsewhere = [_by_run(evidence.final(other)) for other in elsewhere]
+    main, *others = study.evaluations
+    final = evidence.final(main)
+    columns, by_run = _columns(final), _by_run(final)
+    elsewhere = {o.name: _by_run(evidence.final(o)) for o in others if o.settings.probe_data}
+    published = {(n.column, n.row): f"{n.value} ({n.source})" for n in study.published}
     configurations = _configurations(evidence)
-    published = group(study.published, lambda number: (number.column, number.row))
     rows = []
-    for (data, row), runs in configurations.items():
-        cells = [_over_seeds([final.get(run) for run in runs], runs, c) for c in columns]
-        for records in records_elsewhere:
-            cells.append(_over_seeds([records.get(run) for run in runs], runs, study.target))
-        numbers = [f"{n.value} ({n.source})" for n in published.pop((data, row), ())]
-        cells.append(Cell("; ".join(numbers) or study.unpublished))
-        rows.append((Cell(data), Cell(row), *cells))
-    for (data, row), numbers_left in published.items():  # to compare with, but not run here
-        empty = [Cell("not run")] * (len(columns) + len(elsewhere))
-        for number in numbers_left:
-            text = f"{number.value} ({number.source})"
-            rows.append((Cell(data), Cell(row), *empty, Cell(text)))
-    others = (f"{heading(study.target)} on {other.settings.probe_data}" for other in elsewhere)
-    header = ("data", "", *map(heading, columns), *others, "published, linear %")
-    title = "Probes and label-free metrics, mean +- standard deviation over seeds"
-    return Table("accuracy", title, header, tuple(rows))
+    for place in dict.fromkeys([*configurations, *published]):  # not all is run here
+        row: Row = dict(zip(("data", ""), place, strict=True))
+        if runs := configurations.get(place):
+            row |= _over_seeds(by_run, runs, columns)
+            for other, records in elsewhere.items():
+                for target, cell in _over_seeds(records, runs, [study.target]).items():
+                    row[f"{target} on {other}"] = cell
+        rows.append(row | {"published, linear %": published.get(place, study.unpublished)})
+    title = f"Probes and label-free metrics, {OVER_SEEDS}"
+    return _table("accuracy", title, rows, empty="not run")
 
 
 def ablation(study: Study, evidence: Evidence) -> Table:
@@ -62,281 +64,255 @@ def ablation(study: Study, evidence: Evidence) -> Table:
     final = evidence.final(study.evaluations[0])
     columns = _columns(final)
     rows = []
-    for method, records in group(final, _row).items():
-        for axis, part in swept(records, least=2).items():
-            if axis == "all":
-                continue
-            field = _swept_field(part, axis)
+    for method, records in group(final, attrgetter("row")).items():
+        axes = swept(records, least=2)
+        del axes["all"]
+        for axis, part in axes.items():
+            varied = [n for n in part[0].config if len({str(r.config.get(n)) for r in part}) > 1]
+            field = next((n for n in varied if axis in (n, n.rpartition(".")[2])), axis)
             by_value = group(part, lambda record: str(record.config.get(field)))
             for value in sorted(by_value, key=_number_first):
-                members = by_value[value]
-                cells = [_over_seeds(members, _runs(members), column) for column in columns]
-                rows.append((Cell(method), Cell(axis), Cell(value), *cells))
-    header = ("method", "field", "value", *map(heading, columns))
-    title = "One field at a time, mean +- standard deviation over seeds"
-    return Table("ablation", title, header, tuple(rows))
+                by_run = _by_run(by_value[value])
+                row: Row = {"method": method, "field": axis, "value": value}
+                rows.append(row | _over_seeds(by_run, sorted(by_run), columns))
+    return _table("ablation", f"One field at a time, {OVER_SEEDS}", rows)
 
 
 def settings(study: Study, evidence: Evidence) -> Table:
     """Return LiDAR, its correlation with the probe, and its cost, for each n, q and delta."""
+    target = study.target
     # The probe does not depend on n, q and delta: it is that of the first evaluation.
-    probe = {
-        record.run: {study.target: record.values.get(study.target, math.nan)}
-        for record in evidence.final(study.evaluations[0])
-    }
+    main = evidence.final(study.evaluations[0])
+    probe = {record.run: {target: record.values.get(target, math.nan)} for record in main}
     rows = []
     for evaluation in study.evaluations:
-        n, q = evaluation.settings.lidar_images, evaluation.settings.lidar_views
+        about = evaluation.settings
         final = [
             record._replace(values=record.values | probe[record.run])
             for record in evidence.final(evaluation)
             if record.run in probe
         ]
-        for method, records in group(final, _row).items():
+        for method, records in group(final, attrgetter("row")).items():
             for column in candidates(records):
                 if column.partition("/")[0] not in ("lidar", "debiased_lidar"):
                     continue
-                spearman, tau = correlate(records, column, study.target)
-                texts = [
-                    f"{n}x{q}",
-                    f"{evaluation.settings.lidar_delta:g}",
-                    heading(column),
-                    spread([record.values.get(column) for record in records], 2),
-                    f"{spearman.value:+z.2f}",
-                    f"{tau.value:+z.2f}",
-                    spread([record.seconds.get("views") for record in records]),
-                    spread([record.seconds.get("metrics of views") for record in records]),
-                ]
-                rows.append((Cell(method), *(Cell(text, _runs(records)) for text in texts)))
-    header = ("method", "n x q", "delta", "metric", "value over runs", "Spearman", "tau-b")
+                spearman, tau = correlate(records, column, target)
+                seconds = [record.seconds for record in records]
+                texts = {
+                    "n x q": f"{about.lidar_images}x{about.lidar_views}",
+                    "delta": f"{about.lidar_delta:g}",
+                    "metric": heading(column),
+                    "value over runs": spread([r.values.get(column) for r in records], 2),
+                    "Spearman": f"{spearman.value:+z.2f}",
+                    "tau-b": f"{tau.value:+z.2f}",
+                    "views, s": spread([parts.get("views") for parts in seconds]),
+                    "metrics, s": spread([parts.get("metrics of views") for parts in seconds]),
+                }
+                rows.append({"method": method, **_cells(texts, records)})
     note = (
         "Seconds: features of the views, of which the first program compiled is a part, and "
         "metrics of both layers."
     )
-    title = "What n, q and delta do to LiDAR, and what they cost"
-    return Table("settings", title, (*header, "views, s", "metrics, s"), tuple(rows), (note,))
+    return _table("settings", "What n, q and delta do to LiDAR, and what they cost", rows, note)
 
 
 def cost(study: Study, evidence: Evidence) -> Table:
     """Return speed and memory of training, over seeds."""
     final = _by_run(evidence.final(study.evaluations[0]))
-    rows = []
-    for (data, row), runs in _configurations(evidence).items():
+    rows: list[Row] = []
+    for (data, name), runs in _configurations(evidence).items():
         facts = [evidence.facts[run] for run in runs]
-        speeds = [fact.images_per_second or None for fact in facts]
-        hours = [
-            fact.images / speed / 36 if speed else None
-            for fact, speed in zip(facts, speeds, strict=True)
-        ]
-        targets = [final[run].values.get(study.target) if run in final else None for run in runs]
-        texts = [
-            spread(speeds, 0),
-            spread(hours, 3),
-            spread([fact.memory_gib or None for fact in facts], 2),
-            spread([fact.device_gib or None for fact in facts], 2),
-            spread(targets, scale=100),
-        ]
-        rows.append((Cell(data), Cell(row), *(Cell(text, runs) for text in texts)))
-    memory = ("host memory, GiB", "device memory, GiB")
-    header = ("data", "", "images/s", "hours for 100 epochs", *memory, heading(study.target))
+        speeds = [fact.images_per_second or math.nan for fact in facts]
+        hours = [fact.images / speed / 36 for fact, speed in zip(facts, speeds, strict=True)]
+        texts = {
+            "images/s": spread(speeds, 0),
+            "hours for 100 epochs": spread(hours, 3),
+            "host memory, GiB": spread([fact.memory_gib or None for fact in facts], 2),
+            "device memory, GiB": spread([fact.device_gib or None for fact in facts], 2),
+        }
+        cells = {column: Cell(text, tuple(runs)) for column, text in texts.items()}
+        row: Row = {"data": data, "": name, **cells}
+        rows.append(row | _over_seeds(final, runs, [study.target]))
     notes = (
         "Host memory is the most that the process has held, device memory is not known on CPU.",
         *sorted({fact.environment for fact in evidence.facts.values() if fact.environment}),
     )
-    title = "Speed and memory of training, mean +- standard deviation over seeds"
-    return Table("cost", title, header, tuple(rows), notes)
+    return _table("cost", f"Speed and memory of training, {OVER_SEEDS}", rows, *notes)
 
 
 def theory(study: Study, evidence: Evidence) -> Table:
     """Return the scores that the programs of `theory/` printed, beside the published ones."""
-    rows = []
+    rows: list[Row] = []
     for run, facts in evidence.facts.items():
         for texts in _scores(facts.output):
-            rows.append((Cell(facts.row), *(Cell(text, (run,)) for text in texts)))
+            score, here, published = (Cell(text, (run,)) for text in texts)
+            rows.append({"": facts.row, "score": score, "here": here, "published": published})
         if facts.status != "done":
-            rows.append((Cell(facts.row), Cell(MISSING, (run,)), Cell(""), Cell("")))
-    header = ("", "score", "here", "published")
-    return Table("theory", "Statements about DIET, checked by programs", header, tuple(rows))
+            rows.append({"": facts.row, "score": Cell(MISSING, (run,))})
+    return _table("theory", "Statements about DIET, checked by programs", rows)
 
 
 def correlation(study: Study, evidence: Evidence) -> Table:
-    """Return the rank correlation of each metric with the probe over final checkpoints.
-
-    Along each swept field, and over all.
-    """
-    methods, axes = _along_axes(study, evidence)
+    """Return the rank correlation of metrics with the probe over final checkpoints, by axis."""
+    target = study.target
     rows = []
-    for method, parts in methods.items():
-        for column in candidates(parts["all"]):
-            cells = []
-            for axis in axes:
-                part = parts.get(axis, [])
-                cells += [Cell(text, _runs(part)) for text in _correlations(part, column, study)]
-            rows.append((Cell(method), Cell(heading(column)), *cells))
-    ranks = [f"{axis}, {rank}" for axis in axes for rank in ("Spearman", "tau-b")]
-    title = f"Rank correlation with {heading(study.target)}, with 95 % bootstrap intervals"
+    for method, axes in _along_axes(study, evidence).items():
+        for column in candidates(axes["all"]):
+            row: Row = {"method": method, "metric": heading(column)}
+            for axis, part in axes.items():
+                spearman, tau = correlate(part, column, target)
+                texts = {f"{axis}, Spearman": spearman.text(), f"{axis}, tau-b": tau.text()}
+                if not _labelled(part, target):
+                    texts = dict.fromkeys(texts, NO_LABELS)
+                row |= _cells(texts, part)
+            rows.append(row)
+    title = f"Rank correlation with {heading(target)}, with 95 % bootstrap intervals"
     note = "Points are runs; intervals are over configurations and, within them, seeds."
-    return Table("correlation", title, ("method", "metric", *ranks), tuple(rows), (note, SIGNS))
+    return _table("correlation", title, rows, note, SIGNS)
 
 
 def selection(study: Study, evidence: Evidence) -> Table:
-    """Return the accuracy of what each metric picks among the runs of a seed, mean over seeds.
-
-    Beside it the oracle's, and the range of all runs.
-    """
-    methods, axes = _along_axes(study, evidence)
+    """Return the accuracy of what each metric, or the oracle, picks among the runs of a seed."""
     target = study.target
-    rows: list[tuple[Cell, ...]] = []
-    for method, parts in methods.items():
-        along = [parts.get(axis, []) for axis in axes]
-        spans = [Cell(_span(part, target), _runs(part)) for part in along]
-        rows.append((Cell(method), Cell("worst - best run"), *spans, Cell("")))
-        oracle = [_picked(part, target, target) for part in along]
-        rows.append((Cell(method), Cell("oracle (labels)"), *oracle, Cell("")))
-        for column in candidates(parts["all"]):
-            choices = choices_by_seed(parts["all"], column, target)
-            lost = spread([choice.regret for choice in choices], scale=100)
-            regret = Cell(lost, _runs(choice.pick for choice in choices))
-            picked = [_picked(part, column, target) for part in along]
-            rows.append((Cell(method), Cell(heading(column)), *picked, regret))
-    for metric, numbers in group(study.published, lambda number: number.row).items():
+    rows = []
+    methods = _along_axes(study, evidence)
+    for method, axes in methods.items():
+        row: Row = {"method": method, "picked by": "worst - best run"}
+        for axis, part in axes.items():
+            row |= _cells({axis: _span(part, target)}, part)
+        rows.append(row)
+        for column in (target, *candidates(axes["all"])):
+            row = {"method": method, "picked by": _picker(column, target)}
+            for axis, part in axes.items():
+                picks = _picks(part, column, target)
+                accuracies = spread([pick.values.get(target) for pick in picks], scale=100)
+                row |= _cells({axis: accuracies if _labelled(part, target) else NO_LABELS}, picks)
+            if column != target:
+                choices = choices_by_seed(axes["all"], column, target)
+                lost = spread([choice.regret for choice in choices], scale=100)
+                row |= _cells({"regret, all": lost}, [choice.pick for choice in choices])
+            rows.append(row)
+    names = list(dict.fromkeys(axis for axes in methods.values() for axis in axes))
+    for metric, numbers in group(study.published, attrgetter("row")).items():
         values = {number.column: number.value for number in numbers}
-        cells = [Cell(values.get(axis, study.unpublished)) for axis in axes]
-        rows.append((Cell(numbers[0].source), Cell(heading(metric)), *cells, Cell("")))
-    title = f"{heading(target)} of the run that each metric picks"
-    title += ", mean +- standard deviation over seeds"
+        row = {"method": numbers[0].source, "picked by": heading(metric)}
+        rows.append(row | {name: values.get(name, study.unpublished) for name in names})
+    title = f"{heading(target)} of the run that each metric picks, {OVER_SEEDS}"
     note = (
         "One pick for each seed, among all its runs (all), or among those that differ in one field."
     )
-    header = ("method", "picked by", *axes, "regret, all")
-    return Table("selection", title, header, tuple(rows), (note, SIGNS))
+    return _table("selection", title, rows, note, SIGNS)
 
 
 def transfer(study: Study, evidence: Evidence) -> Table:
     """Return the accuracy on other data of the runs that each metric, or the oracle, picks."""
     main, *others = study.evaluations
+    target = study.target
+    sets = {"on its own data": main} | {other.name: other for other in others}
+    by_run = {name: _by_run(evidence.final(evaluation)) for name, evaluation in sets.items()}
     rows = []
-    for method, final in group(evidence.final(main), _row).items():
-        columns = candidates(final)
-        if any(study.target in record.values for record in final):
-            columns = [study.target, *columns]
-        for column in columns:
-            runs = tuple(choice.pick.run for choice in _choices(final, column, study.target))
-            cells = []
-            for evaluation in study.evaluations:
-                by_run = _by_run(evidence.final(evaluation))
-                values = [by_run[r].values.get(study.target) if r in by_run else None for r in runs]
-                cells.append(Cell(spread(values, scale=100), runs))
-            label = "oracle (labels)" if column == study.target else heading(column)
-            rows.append((Cell(method), Cell(label), *cells))
-    sets = (evaluation.settings.probe_data or evaluation.name for evaluation in others)
-    title = f"{heading(study.target)} on other data of the picks"
-    title += ", mean +- standard deviation over seeds"
-    header = ("method", "picked by", "on its own data", *sets)
-    return Table("transfer", title, header, tuple(rows), (SIGNS,))
+    for method, final in group(evidence.final(main), attrgetter("row")).items():
+        oracle = [target] if _labelled(final, target) else []
+        for column in oracle + candidates(final):
+            runs = [pick.run for pick in _picks(final, column, target)]
+            row: Row = {"method": method, "picked by": _picker(column, target)}
+            for name, records in by_run.items():
+                row[name] = _over_seeds(records, runs, [target])[heading(target)]
+            rows.append(row)
+    title = f"{heading(target)} on other data of the picks, {OVER_SEEDS}"
+    return _table("transfer", title, rows, SIGNS)
 
 
-TABLES: dict[str, Callable[[Study, Evidence], Table]] = {
-    "accuracy": accuracy,
-    "correlation": correlation,
-    "selection": selection,
-    "transfer": transfer,
-    "ablation": ablation,
-    "settings": settings,
-    "cost": cost,
-    "theory": theory,
-}
+def regrets(records: Sequence[Record], target: str) -> dict[str, dict[str, list[float]]]:
+    """Return the regrets in % of the first method, by metric and swept field: one a seed."""
+    first = [record for record in records if record.row == records[0].row]
+    return {
+        column: {
+            axis: [100 * choice.regret for choice in choices_by_seed(part, column, target)]
+            for axis, part in swept(first).items()
+        }
+        for column in candidates(first)
+        if column.partition("/")[0] in REGRETS
+    }
 
 
-def _row(record: Record) -> str:
-    return record.row
+FUNCTIONS = (accuracy, correlation, selection, transfer, ablation, settings, cost, theory)
+TABLES = {function.__name__: function for function in FUNCTIONS}
 
 
-def _runs(records: Iterable[Record]) -> tuple[str, ...]:
-    return tuple(sorted({record.run for record in records}))
+def _table(name: str, title: str, rows: list[Row], *notes: str, empty: str = "") -> Table:
+    """The rows below all their headings, with `empty` where a row has no cell."""
+    header = tuple(dict.fromkeys(column for row in rows for column in row))
+    cells = [[row.get(column, empty) for column in header] for row in rows]
+    texts = tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in cells)
+    return Table(name, title, header or ("nothing was evaluated",), texts, notes)
+
+
+def _cells(texts: Mapping[str, str], records: Iterable[Record]) -> Row:
+    """Cells that are made of the records."""
+    runs = tuple(sorted({record.run for record in records}))
+    return {column: Cell(text, runs) for column, text in texts.items()}
 
 
 def _by_run(records: Iterable[Record]) -> dict[str, Record]:
     return {record.run: record for record in records}
 
 
-def _columns(records: Iterable[Record]) -> list[str]:
+def _columns(records: Sequence[Record]) -> list[str]:
     """The probes and metrics that any of the records has."""
-    records = list(records)
     columns = [*PROBES, *candidates(records)]
     return [column for column in columns if any(column in record.values for record in records)]
 
 
-def _configurations(evidence: Evidence) -> dict[tuple[str, str], tuple[str, ...]]:
+def _configurations(evidence: Evidence) -> dict[tuple[str, str], list[str]]:
     """The runs, one for each seed, by data set and row, in the study's order."""
     facts = evidence.facts
-    groups = group(facts, lambda run: (facts[run].dataset, facts[run].row))
-    return {place: tuple(runs) for place, runs in groups.items()}
+    return group(facts, lambda run: (facts[run].dataset, facts[run].row))
 
 
-def _along_axes(
-    study: Study, evidence: Evidence
-) -> tuple[dict[str, dict[str, list[Record]]], list[str]]:
-    """Final records by method and swept field, and the fields of all methods."""
-    groups = group(evidence.final(study.evaluations[0]), _row)
-    methods = {method: swept(records) for method, records in groups.items()}
-    return methods, list(dict.fromkeys(axis for axes in methods.values() for axis in axes))
+def _along_axes(study: Study, evidence: Evidence) -> dict[str, dict[str, list[Record]]]:
+    """Final records by method and swept field."""
+    methods = group(evidence.final(study.evaluations[0]), attrgetter("row"))
+    return {method: swept(records) for method, records in methods.items()}
 
 
-def _over_seeds(records: Sequence[Record | None], runs: tuple[str, ...], column: str) -> Cell:
-    known = [record for record in records if record]
-    if known and not any(column in record.values for record in known):
-        return Cell("-", runs)  # DIET has no embedding
-    values = [record.values.get(column) if record else None for record in records]
-    if column in PROBES:
-        return Cell(spread(values, 1, 100), runs)
-    digits = 1 if METRICS[column.partition("/")[0]].digits == 2 else 3
-    return Cell(spread(values, digits), runs)
+def _over_seeds(by_run: Mapping[str, Record], runs: Sequence[str], columns: list[str]) -> Row:
+    """Mean and spread of each column over the runs, of which some may be missing."""
+    known = [by_run[run].values for run in runs if run in by_run]
+    row: Row = {}
+    for column in columns:
+        values = [*(v.get(column) for v in known), *[None] * (len(runs) - len(known))]
+        if known and not any(column in v for v in known):
+            text = "-"  # DIET has no embedding
+        elif column in PROBES:
+            text = spread(values, scale=100)
+        else:
+            text = spread(values, 1 if METRICS[column.partition("/")[0]].digits == 2 else 3)
+        row[heading(column)] = Cell(text, tuple(runs))
+    return row
 
 
-def _correlations(records: Sequence[Record], column: str, study: Study) -> tuple[str, str]:
-    """Spearman's rho and tau-b as text."""
-    if not records:
-        return "", ""
-    if not any(study.target in record.values for record in records):
-        return "no labels", "no labels"
-    spearman, tau = correlate(records, column, study.target)
-    return spearman.text(), tau.text()
+def _labelled(records: Iterable[Record], target: str) -> bool:
+    return any(target in record.values for record in records)
 
 
 def _span(records: Sequence[Record], target: str) -> str:
     values = [100 * record.values.get(target, math.nan) for record in records]
     known = [value for value in values if math.isfinite(value)]
-    return f"{min(known):.1f} - {max(known):.1f}" if known else "no labels"
+    return f"{min(known):.1f} - {max(known):.1f}" if known else NO_LABELS
 
 
-def _choices(records: Sequence[Record], column: str, target: str) -> list[Choice]:
+def _picker(column: str, target: str) -> str:
+    return "oracle (labels)" if column == target else heading(column)
+
+
+def _picks(records: Sequence[Record], column: str, target: str) -> list[Record]:
     """The pick of each seed by a metric, or, where that is the target, by the labels."""
     if column != target:
-        return choices_by_seed(records, column, target)
+        return [choice.pick for choice in choices_by_seed(records, column, target)]
     known = [record for record in records if math.isfinite(record.values.get(target, math.nan))]
     seeds = group(known, lambda record: record.config.get("seed", 0))
-    best = [max(seeds[seed], key=lambda record: record.values[target]) for seed in sorted(seeds)]
-    return [Choice(target, record, record.values[target], record, 0.0) for record in best]
-
-
-def _picked(records: Sequence[Record], column: str, target: str) -> Cell:
-    if not records:
-        return Cell("")
-    choices = _choices(records, column, target)
-    runs = _runs(choice.pick for choice in choices)
-    if not any(target in record.values for record in records):
-        return Cell("no labels", runs)
-    return Cell(spread([choice.accuracy for choice in choices], scale=100), runs)
-
-
-def _swept_field(records: Sequence[Record], axis: str) -> str:
-    """The field of the config that an axis is called by; other fields may end alike."""
-    for field in records[0].config:
-        values = {str(record.config.get(field)) for record in records}
-        if len(values) > 1 and axis in (field, field.rpartition(".")[2]):
-            return field
-    return axis
+    return [max(seeds[seed], key=lambda record: record.values[target]) for seed in sorted(seeds)]
 
 
 def _number_first(text: str) -> tuple[float, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sslx.data.order import order
-from sslx.data.stream import Batches, Streamed, in_processes
+from sslx.data.stream import Streamed, in_processes
 from sslx.training.parallel import own_rows, replicate, split_batch
 
 AHEAD = 2  # batches in preparation while a step runs
@@ -83,8 +83,7 @@ class Input:
         if self._stream is None or step != self._next:
             if self._stream is not None:
                 self._stream.close()
-            batches = Batches(self._images, self._order, own)
-            self._stream = in_processes(batches, step, self._workers)
+            self._stream = in_processes(self._images, self._order, own, step, self._workers)
         self._next = step + 1
         return next(self._stream)
 

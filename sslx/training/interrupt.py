@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the run is asked to save and stop; a second Ctrl-C stops it at once."""
 
+import os
 import signal
 from typing import Any
 
@@ -27,4 +28,5 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = signal.Signals(number).name
-        print(f"\n{self.asked}: saving after this step; once more to stop at once", flush=True)
+        # Not print: the signal may have come in the middle of one, which cannot be entered again.
+        os.write(1, f"\n{self.asked}: saving after this step; once more to stop at once\n".encode())

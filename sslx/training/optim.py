@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.hints import check_choice
+from sslx.hints import check_choice, check_fields
 from sslx.training.schedules import Durations, learning_rate, peak_rate, weight_decay
 
 OPTIMIZERS = ("adamw", "sgd", "lars", "lars_simclr", "larc")
@@ -80,9 +80,7 @@ def parameter_groups(config: Any) -> dict[str, Group]:
     groups = {}
     for name, fields in config.groups.items():
         where = f"config.optimizer.groups.{name}"
-        if unknown := [field for field in fields if field not in Group._fields]:
-            allowed = ", ".join(Group._fields)
-            raise ValueError(f"{where} has no field {unknown[0]!r}. It takes: {allowed}.")
+        check_fields(where, fields, Group._fields)
         if name == REST:
             raise ValueError(
                 f"{where} must be called something else: {REST!r} is what no group matches."

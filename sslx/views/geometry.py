@@ -74,8 +74,10 @@ def crop_boxes(
         width = min(width, round(height * ratio[1]))
     central = ((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
     found = boxes.found
-    fields = [jnp.where(found, drawn, c) for drawn, c in zip(boxes[:4], central, strict=True)]
-    return Boxes(*fields, jnp.ones_like(found))
+    top, left, tall, wide = (
+        jnp.where(found, drawn, c) for drawn, c in zip(boxes[:4], central, strict=True)
+    )
+    return Boxes(top, left, tall, wide, jnp.ones_like(found))
 
 
 def _triangle(distance: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from configs import base
-from sslx.data import cache
+from sslx.data import load as loading
 from sslx.data.load import load
 
 
@@ -44,7 +44,7 @@ def reds(source) -> list[int]:
 SLOW = """
 import sys, time
 from configs import base
-from sslx.data import cache, stream
+from sslx.data import load as loading, stream
 from sslx.data.load import load
 data = base.get_config().data
 data.name, data.cache = sys.argv[1:3]
@@ -52,7 +52,7 @@ pause, original = float(sys.argv[3]), stream.decode
 def slow(*words):
     time.sleep(pause)
     return original(*words)
-stream.decode, cache.CHUNK = slow, 4
+stream.decode, loading.CHUNK = slow, 4
 print(len(load(data).train.images), flush=True)
 """
 
@@ -127,7 +127,7 @@ def test_a_cache_below_a_file_is_refused_in_one_line(config, tmp_path):
 
 def test_too_little_room_is_reported_before_anything_is_written(config, monkeypatch):
     monkeypatch.setattr(
-        cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(100, 100, 5000)
+        loading.shutil, "disk_usage", lambda _: loading.shutil._ntuple_diskusage(100, 100, 5000)
     )
     with pytest.raises(
         ValueError, match=r"needs 5\.8 kB in .* 5\.0 kB are free.*--config\.data\.decoded_gib=0"

@@ -67,7 +67,7 @@ def test_splits_by_medmnist_s_names_and_keras_s(config, save, names):
     assert set(load(config).facts()) == {"train", "probe", "test"}
     config.test_split = "holdout"
     with pytest.raises(
-        ValueError, match=r"no split 'holdout'.*test_split to one of train, val, test"
+        ValueError, match=r"no split 'holdout'.*test_split to one of: train, val, test"
     ):
         load(config)
 

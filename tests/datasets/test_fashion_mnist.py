@@ -9,7 +9,7 @@ import pytest
 
 from configs import base
 from sslx.data.load import load
-from sslx.datasets.sets.embedded import FASHION_MNIST
+from sslx.datasets.official import DATA_SETS
 from sslx.training import parallel
 from sslx.training.input import Input
 
@@ -19,7 +19,7 @@ PACKAGE = "dataset-fashion-mnist"
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
     """Where the package puts the four files: as installed, or unpacked after a download."""
-    installed = Path(FASHION_MNIST.archives[0].installed)
+    installed = Path(DATA_SETS["fashion_mnist"].archives[0].installed)
     if installed.exists():
         return installed
     folder = tmp_path_factory.mktemp("debian")

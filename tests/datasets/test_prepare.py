@@ -13,7 +13,7 @@ from configs import base
 from sslx import datasets
 from sslx.datasets import __main__ as command
 from sslx.datasets import official, prepare
-from sslx.datasets.counts import Counted, describe
+from sslx.datasets.counts import Counted
 from sslx.datasets.dataset import Contents, DataSet
 
 # Its archive is a list of lines: split, key, class and, for an image of no bytes, "empty". While
@@ -243,13 +243,15 @@ def test_a_second_process_waits_and_takes_over_when_the_first_is_killed(tmp_path
 def test_counts_are_compared_with_the_published_ones_and_classes_become_numbers(capsys):
     def read(dataset, partial=False, **changes):
         counted = Counted(dataset, dataset.read({})._replace(**changes), partial)
-        return [list(begin()) for begin in counted.contents.splits.values()], counted.histograms
+        examples = [list(begin()) for begin in counted.contents.splits.values()]
+        counted.report()
+        return examples, counted.histograms
 
     assert read(data_set()) == (
         [[("a", b"1", 0), ("b", b"2", 1), ("c", b"3", 1)]],
         {"train": [1, 2]},
     )
-    assert describe("train", [1, 2]) == "train: 3 images, 1 to 2 in each of 2 classes"
+    assert capsys.readouterr().out == "train: 3 images, 1 to 2 in each of 2 classes\n"
     for sizes, classes, names, text in (
         (
             {"train": 2},

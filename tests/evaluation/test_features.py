@@ -116,9 +116,9 @@ def test_the_monitor_measures_a_fixed_draw_of_images(extractor):
     config = monitor_config()
     config.images, config.lidar_images = 40, 90
     monitors = [Monitor(config, extractor, sources(None), seed=seed) for seed in (0, 0, 1)]
-    plain = [monitor._plain for monitor in monitors]
+    plain = [monitor._plain.images for monitor in monitors]
     assert [len(images) for images in plain] == [40] * 3
-    assert [len(monitor._varied) for monitor in monitors] == [90] * 3
+    assert [len(monitor._varied.images) for monitor in monitors] == [90] * 3
     np.testing.assert_array_equal(plain[0], plain[1])
     assert not np.array_equal(plain[0], plain[2])
 

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 from sslx.evaluation import knn
-from sslx.evaluation.knn import knn_accuracy
+from sslx.evaluation.knn import Labelled
+
+
+def knn_accuracy(train, labels, test, test_labels, **options) -> float:
+    return knn.knn_accuracy(Labelled(train, labels), Labelled(test, test_labels), **options)
 
 
 def blobs(n: int, seed: int, classes: int = 5, d: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -119,31 +123,16 @@ TRAIN, LABELS = blobs(30, seed=1)
         ({"k": 31}, r"1 <= k <= 30.*k=31.*k=20"),
         ({"k": 0}, r"1 <= k <= 30.*k=0"),
         ({"temperature": 0.0}, "temperature > 0.*0.07"),
-        (
-            {"train_features": TRAIN[0]},
-            r"train_features must be a non-empty matrix \[n, d\].*\(12,\)",
-        ),
-        ({"test_features": TRAIN[:, :3]}, "width 3.*width 12.*same layer"),
-        ({"test_features": TRAIN * np.nan}, "test_features must be finite.*NaN"),
-        (
-            {"train_features": TRAIN.astype(np.float64) * 1e300},
-            "train_features must be finite.*rescale",
-        ),
-        ({"train_labels": LABELS[:9]}, r"train_labels.*30 rows.*shape \(9,\)"),
-        ({"test_labels": LABELS.astype(float)}, "test_labels must be one integer.*float64"),
-        (
-            {"train_labels": np.eye(5, dtype=int)[LABELS]},
-            r"shape \(30, 5\).*labels\.argmax\(axis=1\)",
-        ),
+        ({"train": TRAIN[0]}, r"train features must be a non-empty matrix \[n, d\].*\(12,\)"),
+        ({"test": TRAIN[:, :3]}, "width 3.*width 12.*same layer"),
+        ({"test": TRAIN * np.nan}, "test features must be finite.*NaN"),
+        ({"train": TRAIN.astype(np.float64) * 1e300}, "train features must be finite.*rescale"),
+        ({"labels": LABELS[:9]}, r"train labels.*30 rows.*shape \(9,\)"),
+        ({"test_labels": LABELS.astype(float)}, "test labels must be one integer.*float64"),
+        ({"labels": np.eye(5, dtype=int)[LABELS]}, r"shape \(30, 5\).*labels\.argmax\(axis=1\)"),
     ],
 )
 def test_bad_arguments_are_refused(change, message):
-    arguments = {
-        "train_features": TRAIN,
-        "train_labels": LABELS,
-        "test_features": TRAIN,
-        "test_labels": LABELS,
-        "k": 5,
-    }
+    arguments = {"train": TRAIN, "labels": LABELS, "test": TRAIN, "test_labels": LABELS, "k": 5}
     with pytest.raises(ValueError, match=message):
-        knn_accuracy(**{**arguments, **change})
+        knn_accuracy(**arguments | change)

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sslx.evaluation import linear_probe as probes
-from sslx.evaluation.linear_probe import PROTOCOLS, held_out_rows, linear_probe
+from sslx.evaluation.knn import Labelled
+from sslx.evaluation.linear_probe import PROTOCOLS, ProbeResult, held_out_rows
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,10 @@ def digits():
     order = np.random.default_rng(0).permutation(len(labels))
     features, labels = (features[order] / 16).astype(np.float32), labels[order]
     return features[:1437], labels[:1437], features[1437:], labels[1437:]
+
+
+def linear_probe(train, labels, test, test_labels, **options) -> ProbeResult:
+    return probes.linear_probe(Labelled(train, labels), Labelled(test, test_labels), **options)
 
 
 def blobs(n: int, seed: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -108,9 +113,8 @@ def test_vmapped_training_equals_a_loop_over_batches(monkeypatch):
     # An order that NumPy can follow: every epoch reads the rows backwards.
     monkeypatch.setattr(probes.jax.random, "permutation", lambda key, n: probes.jnp.arange(n)[::-1])
     rates, penalties = np.array([0.02, 0.1], np.float32), np.array([0.0, 0.3], np.float32)
-    heads = probes._train_with_adam(
-        recipe, first, features, targets.astype(np.int32), rates, penalties, 0
-    )
+    rows = Labelled(features, targets.astype(np.int32))
+    heads = probes._train_with_adam(recipe, first, rows, np.stack([rates, penalties], axis=1), 0)
     orders = [np.arange(75)[::-1]] * 4
     for index in range(2):
         weights, bias = plain_adamw(
@@ -123,7 +127,8 @@ def test_vmapped_training_equals_a_loop_over_batches(monkeypatch):
 def test_logistic_regression_minimises_the_stated_loss():
     features, targets = blobs(60, seed=1)
     weights = np.full(60, 1 / 45, np.float32) * (np.arange(60) < 45)
-    head = probes._train_with_lbfgs(3, features, targets.astype(np.int32), weights, 0.01)
+    rows = Labelled(features, targets.astype(np.int32))
+    head = probes._train_with_lbfgs((8, 3), rows, weights, 0.01)
     model = LogisticRegression(C=1 / (0.01 * 45), tol=1e-9, max_iter=1000)
     model.fit(features[:45].astype(float), targets[:45])
     np.testing.assert_allclose(head.weights, model.coef_.T, atol=2e-3)
@@ -189,21 +194,16 @@ def test_divergence_is_an_error_and_not_a_number(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol": "sgd"}, "'sgd'.*'lidar', 'diet', 'lbfgs'"),
-        ({"train_features": np.full((6, 2), np.inf)}, "train_features must be finite"),
-        ({"test_features": np.ones((6, 3))}, "width 3.*width 2"),
-        ({"train_labels": np.zeros(6, int)}, "2 classes or more.*6 training rows"),
-        ({"train_labels": np.arange(6)}, "6 classes has only 1 training row.*at least 2 rows"),
-        ({"train_labels": np.zeros(6)}, "train_labels must be one integer.*float64"),
+        ({"protocol": "sgd"}, "protocol is 'sgd'; it takes lidar, diet, lbfgs"),
+        ({"train": np.full((6, 2), np.inf)}, "train features must be finite"),
+        ({"test": np.ones((6, 3))}, "width 3.*width 2"),
+        ({"labels": np.zeros(6, int)}, "2 classes or more, but 6 training rows have 1"),
+        ({"labels": np.arange(6)}, "6 classes has only 1 training row.*at least 2 rows"),
+        ({"labels": np.zeros(6)}, "train labels must be one integer.*float64"),
     ],
 )
 def test_bad_arguments_are_refused(change, message):
     features, labels = np.ones((6, 2)), np.arange(6) % 2
-    arguments = {
-        "train_features": features,
-        "train_labels": labels,
-        "test_features": features,
-        "test_labels": labels,
-    }
+    arguments = {"train": features, "labels": labels, "test": features, "test_labels": labels}
     with pytest.raises(ValueError, match=message):
-        linear_probe(**{**arguments, **change})
+        linear_probe(**arguments | change)

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sslx.data.source import Source
+from sslx.data.source import Source, Sources
 from sslx.evaluation import pictures
 from sslx.evaluation.features import Extractor
 from sslx.training.state import model_of
@@ -29,9 +29,10 @@ def test_what_is_drawn_of_a_method(name, drawn, tmp_path, monkeypatch):
     run = set_up(recipe(name), 1)
     model = model_of(run.state.params, run.state.extra)
     source = Source(IMAGES, None, {"name": "test"})
+    data = Sources(source, source, None)
     extractor = Extractor(run.method, run.mesh, 128)
     with jax.set_mesh(run.mesh):
-        paths = pictures.draw_pictures(run.method, model, extractor, source, None, 7, tmp_path)
+        paths = pictures.draw_pictures(run.method, model, extractor, data, 7, tmp_path)
     assert {path.name for path in paths} == {f"{name}-7.png" for name in drawn}
     for path in paths:
         pixels = plt.imread(path)[..., :3]
@@ -42,9 +43,9 @@ def test_what_is_drawn_of_a_method(name, drawn, tmp_path, monkeypatch):
 def test_masks_of_both_kinds_are_drawn(tmp_path):
     hidden = np.random.default_rng(0).random((3, 16)) < 0.5
     images = np.random.default_rng(0).random((3, 8, 8, 1))
-    pictures._masks(hidden, 4, images, tmp_path / "a.png")
+    pictures._grid(*pictures._masks(hidden, 4, images), tmp_path / "a.png")
     masks = draw_masks(jax.random.key(0), 3, MultiBlock(4, targets=2, min_keep=4))
-    pictures._masks(masks, 4, images, tmp_path / "b.png")
+    pictures._grid(*pictures._masks(masks, 4, images), tmp_path / "b.png")
     two, four = (plt.imread(tmp_path / f"{name}.png").shape[1] for name in "ab")
     assert four > 1.9 * two
 

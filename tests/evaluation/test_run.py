@@ -123,7 +123,7 @@ def test_without_matplotlib_all_but_the_picture_is_written(folder, mesh, capsys,
 
 @pytest.mark.parametrize("checkpoint", ["7", "best"])
 def test_a_checkpoint_that_does_not_exist_is_refused(checkpoint, folder, mesh):
-    message = f"--checkpoint is '{checkpoint}'; it takes all, last, or one of 0, 5, 10, 15"
+    message = f"--checkpoint is '{checkpoint}'; it takes all, last, 0, 5, 10, 15"
     with pytest.raises(ValueError, match=message):
         evaluate(folder, mesh, checkpoint)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -29,15 +30,24 @@ def hold(folder, seconds: float) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_claim_is_taken_once_until_it_is_released(tmp_path):
+def take_soon(folder):
+    """Take the claim of processes that have ended: the system closes their files one by one."""
+    for _ in range(100):
+        if claim := take(folder, NAME):
+            return claim
+        time.sleep(0.1)
+    pytest.fail("the claim outlives its processes")
+
+
+def test_a_claim_is_taken_once_until_it_is_given_back(tmp_path):
     assert holder(tmp_path, NAME) == ""
     claim = take(tmp_path, NAME)
     assert take(tmp_path, NAME) is None
     assert holder(tmp_path, NAME).startswith("on ")
-    take(tmp_path, NAME.replace("0.1", "0.2")).release()
-    claim.release()
+    take(tmp_path, NAME.replace("0.1", "0.2")).close()
+    claim.close()
     assert holder(tmp_path, NAME) == ""
-    take(tmp_path, NAME).release()
+    take(tmp_path, NAME).close()
 
 
 def test_of_16_that_try_at_once_one_gets_it(tmp_path):
@@ -45,7 +55,7 @@ def test_of_16_that_try_at_once_one_gets_it(tmp_path):
         tries = list(pool.map(lambda _: take(tmp_path, NAME), range(16)))
     claims = [claim for claim in tries if claim]
     assert len(claims) == 1
-    claims[0].release()
+    claims[0].close()
 
 
 def test_a_killed_process_loses_its_claim_at_once_and_who_has_it_is_named(tmp_path):
@@ -54,7 +64,7 @@ def test_a_killed_process_loses_its_claim_at_once_and_who_has_it_is_named(tmp_pa
     assert holder(tmp_path, NAME).endswith(f"process {process.pid}")
     process.kill()
     process.communicate()
-    take(tmp_path, NAME).release()
+    take_soon(tmp_path).close()
 
 
 def test_a_claim_holds_while_the_child_of_a_killed_process_lives(tmp_path):
@@ -63,12 +73,7 @@ def test_a_claim_holds_while_the_child_of_a_killed_process_lives(tmp_path):
     process.wait()
     process.stdout.close()
     assert take(tmp_path, NAME) is None
-    for _ in range(100):
-        if claim := take(tmp_path, NAME):
-            claim.release()
-            return
-        subprocess.run(["sleep", "0.1"], check=True)
-    pytest.fail("the claim outlives the child")
+    take_soon(tmp_path).close()
 
 
 def test_a_claim_that_is_being_written_is_not_taken(tmp_path):
@@ -76,4 +81,4 @@ def test_a_claim_that_is_being_written_is_not_taken(tmp_path):
     (tmp_path / NAME).write_text("")
     assert holder(tmp_path, NAME) == "by another process"
     assert take(tmp_path, NAME) is None
-    claim.release()
+    claim.close()

@@ -8,14 +8,10 @@ from scipy import stats
 
 from sslx.evaluation.results import Record
 from sslx.evaluation.settings import Settings
-from sslx.studies.figures import (
-    accuracy_over_epochs,
-    metric_against_probe,
-    over_training,
-    regret,
-    save,
-    spectra,
-)
+from sslx.studies import figures
+from sslx.studies.evidence import Evidence, Facts
+from sslx.studies.figures import save
+from sslx.studies.study import Study, evaluation
 
 RANK, ALPHA = "lidar/representation", "alpha_req/representation"
 BASE = {"optimizer.learning_rate": 0.1, "optimizer.weight_decay": 0.0}
@@ -24,6 +20,30 @@ SWEEP = [
     *(BASE | {"optimizer.learning_rate": value} for value in (0.01, 1.0)),
     *(BASE | {"optimizer.weight_decay": value} for value in (0.1, 1.0)),
 ]
+
+
+STUDY = Study((), (), evaluations=(evaluation()._replace(settings=Settings()),))
+
+
+def evidence(records):
+    """The records and their runs, of which an epoch has ten steps."""
+    return Evidence(list(records), {each.run: Facts(each.row, images=100) for each in records})
+
+
+def metric_against_probe(records, metrics):
+    return figures.metric_against_probe(STUDY, evidence(records), metrics)
+
+
+def over_training(records, metrics):
+    return figures.over_training(STUDY, evidence(records), metrics)
+
+
+def spectra(records):
+    return figures.spectra(STUDY, evidence(records))
+
+
+def accuracy_over_epochs(records):
+    return figures.accuracy_over_epochs(STUDY, evidence(records))
 
 
 def record(
@@ -38,7 +58,7 @@ def record(
     return Record(
         name,
         row,
-        config | {"seed": seed},
+        config | {"seed": seed, "batch_size": 10},
         {"train": data},
         step,
         step == 20,
@@ -115,14 +135,12 @@ def test_what_is_missing_is_written_there():
     assert "no labels" in texts(over_training([record(labels=False)], [RANK]))
     assert "not measured" in texts(over_training([record()], ["rankme/embedding"]))
     assert "no labels" in texts(spectra(sweep(labels=False)))
-    assert "no labels" in texts(
-        accuracy_over_epochs([record(labels=False)], "linear", lambda found: found.step)
-    )
+    assert "no labels" in texts(accuracy_over_epochs([record(labels=False)]))
     for figure in (
         metric_against_probe([record(step=10)], [RANK]),
         over_training([], [RANK]),
         spectra([]),
-        regret({}),
+        figures.regret(STUDY, evidence([])),
     ):
         assert "nothing was evaluated" in texts(figure)
 
@@ -187,12 +205,13 @@ def test_of_many_spectra_the_best_and_the_worst_are_among_those_drawn():
     assert bar.get_ylim() == pytest.approx((0, 39))
 
 
-def test_a_bar_is_the_mean_regret_and_a_point_a_seed():
+def test_a_bar_is_the_mean_regret_and_a_point_a_seed(monkeypatch):
     table = {
         RANK: {"learning_rate": [1.0, 3.0], "all": [0.0, math.nan, 0.5]},
         ALPHA: {"learning_rate": [2.0], "all": [math.nan]},
     }
-    (axes,) = regret(table).axes
+    monkeypatch.setattr(figures, "regrets", lambda *_: table)
+    (axes,) = figures.regret(STUDY, evidence([])).axes
     assert [bar.get_height() for bar in axes.patches] == [2.0, 0.25, 2.0, 0.0]
     assert sorted(points(axes)[:, 1]) == [0.0, 0.5, 1.0, 2.0, 3.0]
     assert [text.get_text() for text in axes.texts] == ["2 of 3", "missing"]
@@ -208,7 +227,7 @@ def test_accuracy_has_a_panel_per_data_set_and_a_band_over_runs():
         for seed in range(3)
         for step in (0, 10, 20)
     ]
-    figure = accuracy_over_epochs(records, "linear", lambda found: found.step / 10)
+    figure = accuracy_over_epochs(records)
     assert [axes.get_title() for axes in figure.axes] == [
         "digits",
         "mnist5k (4567)",
@@ -225,7 +244,7 @@ def test_accuracy_has_a_panel_per_data_set_and_a_band_over_runs():
 def test_a_row_has_one_colour_in_all_figures():
     records = [*sweep("vicreg"), *sweep("diet")]
     training = over_training(records, [RANK])
-    epochs = accuracy_over_epochs(records, "linear", lambda found: found.step)
+    epochs = accuracy_over_epochs(records)
     legend = {
         line.get_label(): line.get_color() for line in epochs.axes[0].get_legend().get_lines()
     }

@@ -110,7 +110,10 @@ def test_a_program_of_the_theory_is_a_run_too(tmp_path):
             GOOD.replace('lidar="200x4"', 'probe=("knn",)'),
             "unexpected field names: .'probe'.",
         ),
-        (GOOD.replace('lidar="200x4"', "seed=1"), "eval.py evaluates with seed 0"),
+        (
+            GOOD.replace('lidar="200x4"', "seed=1"),
+            "seed, for which eval.py has no flag, is 1; it takes 0",
+        ),
         (GOOD.replace('lidar="200x4"', 'protocol="moco"'), "--protocol .* 'moco'"),
         (GOOD.replace("200x4", "many"), "--lidar is 'many'; it takes n x q such as 1000x50"),
         (
@@ -137,7 +140,7 @@ def test_a_study_that_does_not_exist_names_the_nearest(tmp_path):
         match=r"no study 'configs/studies/lidar_vicerg.py'. Did you mean '.*lidar_vicreg.py'",
     ):
         load_plan("configs/studies/lidar_vicerg.py", tmp_path)
-    with pytest.raises(ValueError, match="no scale 'pocket'; it has desk and paper"):
+    with pytest.raises(ValueError, match="The scale, .* is 'pocket'; it takes desk, paper"):
         load_plan("configs/studies/lidar_vicreg.py:pocket", tmp_path)
 
 

@@ -110,10 +110,9 @@ def test_picks_are_followed_to_other_data(plan):
         r._replace(values={"linear": 0.5 + r.config["seed"] / 10 + (r.values["linear"] < 0.82)})
         for r in at(plan)
     ]
-    evidence.records["far"] = [
-        record._replace(values=record.values | {"linear": record.values["linear"] / 2})
-        for record in far
-    ]
+    for record in far:
+        values = record.values | {"linear": record.values["linear"] / 2}
+        evidence.records.append(record._replace(values=values, settings=other.settings))
     found = rows(make_tables(study, evidence)[0])
     # The oracle and LiDAR pick 0.95 and 0.96, which are 0.25 and 0.30 there; RankMe's picks are
     # below 0.82.
@@ -129,13 +128,10 @@ def test_settings_of_lidar_are_compared_by_one_probe(plan):
     )
     study = plan.study._replace(tables=("settings",), evaluations=(first, short))
     evidence = gather(plan)
-    evidence.records["few"] = [
-        record._replace(
-            values={"lidar/representation": -record.values["lidar/representation"]},
-            seconds={"views": 0.5},
-        )
-        for record in evidence.final(first)
-    ]
+    for record in evidence.final(first):
+        values = {"lidar/representation": -record.values["lidar/representation"]}
+        about = {"settings": short.settings, "seconds": {"views": 0.5}}
+        evidence.records.append(record._replace(values=values, **about))
     main, few = ([cell.text for cell in row] for row in make_tables(study, evidence)[0].rows)
     assert main[1:4] == ["200x4", "0.0001", "LiDAR representation"]
     assert few[1:4] == ["100x2", "0.01", "LiDAR representation"]
@@ -145,10 +141,10 @@ def test_settings_of_lidar_are_compared_by_one_probe(plan):
 
 def test_a_method_without_an_embedding_has_a_dash_there(plan):
     evidence = gather(plan)
-    evidence.records["main"] = at(plan)
-    half = evidence.records["main"][0]
+    half = at(plan)[0]
     diet = half._replace(run="digits-diet-seed=0", row="diet")
-    evidence.records["main"] += [diet, half._replace(values=half.values | {"lidar/embedding": 3.0})]
+    with_embedding = half._replace(values=half.values | {"lidar/embedding": 3.0})
+    evidence = evidence._replace(records=[*at(plan), diet, with_embedding])
     table = make_tables(plan.study._replace(tables=("accuracy",)), evidence)[0]
     column = table.header.index("LiDAR embedding") - 2
     assert rows(table)["digits", "diet"][column] == "-"
@@ -190,7 +186,7 @@ def test_results_hold_everything_but_weights_and_can_be_made_again_from_themselv
         assert (tmp_path / f"{name}.svg").read_text().endswith("</svg>\n")
     text = (tmp_path / "README.md").read_text()
     assert "12 runs, 10 done, 1 diverged, 1 missing" in text
-    again = read_evidence(tmp_path, plan.study.evaluations)
+    again = read_evidence(tmp_path)
     assert make_tables(plan.study, again) == make_tables(plan.study, gather(plan))
     write_evidence(again, tmp_path / "again")
     for name in ("records.jsonl", "runs.json"):
@@ -267,7 +263,7 @@ def test_an_empty_study_has_tables_that_say_so(tmp_path):
 def test_the_files_in_results_are_those_of_its_records(folder, tmp_path):
     path = f"configs/studies/{folder.name}.py"
     study = importlib.import_module(f"configs.studies.{folder.name}").get_study("desk")
-    evidence = read_evidence(folder, study.evaluations)
+    evidence = read_evidence(folder)
     tables = make_tables(study, evidence)
     write_evidence(evidence, tmp_path)
     for file in (*write_tables(tables, tmp_path), *tmp_path.glob("r*.json*")):

@@ -106,7 +106,7 @@ def test_an_interrupted_run_gives_its_claim_back(tmp_path):
     one = work(tmp_path, "a", "raise SystemExit(130)")
     with pytest.raises(KeyboardInterrupt):
         do(tmp_path, one)
-    assert read_outcome(one.folder) is None
+    assert read_outcome(one.folder) == Outcome()
     assert do(tmp_path, work(tmp_path, "a"))["a"].status == "done"
 
 
@@ -161,7 +161,7 @@ def test_shards_begin_apart_and_then_help_each_other():
 
 
 def test_the_status_tells_what_each_run_is_doing(tmp_path):
-    from sslx.studies.status import status  # imports jax, which the shards need not
+    from sslx.studies.estimate import status  # imports jax, which the shards need not
 
     done, failed, waiting = (work(tmp_path, name) for name in ("done", "failed", "waiting"))
     do(tmp_path, done, failed._replace(train=("-c", "raise SystemExit('error: x')")))
@@ -175,7 +175,7 @@ def test_the_status_tells_what_each_run_is_doing(tmp_path):
     claim = take(tmp_path / "claims", "waiting")
     line = status([waiting], tmp_path / "claims", 90.0).splitlines()[0]
     assert line == f"training 0/?  waiting  {holder(tmp_path / 'claims', 'waiting')}"
-    claim.release()
+    claim.close()
 
 
 def test_an_outcome_of_an_older_version_is_understood(tmp_path):
@@ -193,5 +193,5 @@ def test_an_outcome_of_an_older_version_is_understood(tmp_path):
 
 def test_an_outcome_that_was_cut_short_counts_as_none(tmp_path):
     (tmp_path / "outcome.json").write_text('{"status": "do')
-    assert read_outcome(tmp_path) is None
+    assert read_outcome(tmp_path) == Outcome()
     assert os.listdir(tmp_path) == ["outcome.json"]

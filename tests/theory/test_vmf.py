@@ -11,7 +11,6 @@ from jax import random
 from configs.theory import vmf
 from theory.vmf import draw, generate, make_world, sample_vmf
 
-
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 

@@ -49,30 +49,25 @@ def class_number(path: Path, label: int, classes: int) -> int:
 def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each file whose name is `wanted`, in the order of the archive.
 
-    A name that ends in .zip is that of a zip archive, another that of a tar archive, packed or not,
-    whose names come without the "./" that some have. A tar that was cut between two members looks
-    whole, so count what must come. Raises ValueError for a damaged archive.
+    What does not end in .zip is a tar, packed or not, whose names come without the "./" that some
+    have. One that was cut between two members looks whole, so count what must come. Raises
+    ValueError for a damaged archive.
     """
-    with reading(path):
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    if not entry.is_dir() and wanted(entry.filename):
-                        yield entry.filename, archive.read(entry)
-        else:
-            with tarfile.open(path) as archive:
-                for name, file in _files(archive, wanted):
-                    yield name, file.read()
+    if path.suffix == ".zip":
+        with reading(path), zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir() and wanted(entry.filename):
+                    yield entry.filename, archive.read(entry)
+        return
+    with reading(path), tarfile.open(path) as tar:
+        for name, file in _files(tar, wanted):
+            yield name, file.read()
 
 
 def nested_tar_members(
     path: Path, wanted: Callable[[str], object]
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Yield the members of the unpacked tars inside a tar whose names are `wanted`.
-
-    Each comes as the name of the inner tar, the member's name and its content. Raises ValueError
-    for a damaged archive.
-    """
+    """Yield tar, name and content of the members of the `wanted` tars inside an unpacked tar."""
     with reading(path), tarfile.open(path) as archive:
         for outer, file in _files(archive, wanted):
             with tarfile.open(fileobj=file, mode="r:") as inner:
@@ -81,11 +76,7 @@ def nested_tar_members(
 
 
 def read_members(path: Path, names: Sequence[str]) -> list[bytes]:
-    """Return the content of each of the named members of an archive.
-
-    One pass ends with the last of them. Raises ValueError for a damaged archive, and where one is
-    missing.
-    """
+    """Return the content of the named members; ValueError where one is missing or damaged."""
     contents: dict[str, bytes] = {}
     for name, content in members(path, names.__contains__):
         contents[name] = content
@@ -97,21 +88,24 @@ def read_members(path: Path, names: Sequence[str]) -> list[bytes]:
 
 
 def read_lists(path: Path, names: Sequence[str]) -> list[str]:
-    """Return the named members as text; raises what `read_members` raises."""
+    """Return the named members as text."""
     return [content.decode("utf-8", "replace") for content in read_members(path, names)]
 
 
 def npz_rows(path: Path, name: str) -> Iterator[np.ndarray]:
-    """Yield the array `name` of an npz file row by row, as the whole may not fit in memory.
-
-    Raises ValueError for a damaged file and a missing array.
-    """
+    """Yield the array `name` of an npz file row by row, as the whole may not fit in memory."""
     member = f"{name}.npy"
     with reading(path), zipfile.ZipFile(path) as archive:
         if member not in archive.namelist():
             raise damaged(path, f"it has no {member}")
         with archive.open(member) as file:
-            shape, dtype = _npy_header(path, member, file)
+            try:
+                np.lib.format.read_magic(file)
+                shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            except ValueError as error:
+                raise damaged(path, f"{member} is no npy file") from error
+            if in_columns or not shape or dtype.hasobject:
+                raise damaged(path, f"{member} is no array of numbers in rows")
             size = dtype.itemsize * math.prod(shape[1:])
             for _ in range(shape[0]):
                 row = file.read(size)
@@ -123,8 +117,7 @@ def npz_rows(path: Path, name: str) -> Iterator[np.ndarray]:
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Return the uint8 array of the given shape in a gzipped idx file, the format of MNIST's page.
 
-    With -1 as its first entry, the file says how many. Raises ValueError for a damaged file,
-    another type or shape, and too few or too many bytes.
+    With -1 as its first entry, the file gives the number. ValueError for any other content.
     """
     with reading(path):
         content = gzip.decompress(path.read_bytes())
@@ -151,14 +144,3 @@ def _files(
         file = archive.extractfile(member) if member.isfile() and wanted(name) else None
         if file is not None:
             yield name, file
-
-
-def _npy_header(path: Path, member: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    try:
-        np.lib.format.read_magic(file)
-        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
-    except ValueError as error:
-        raise damaged(path, f"{member} is no npy file") from error
-    if in_columns or not shape or dtype.hasobject:
-        raise damaged(path, f"{member} is no array of numbers in rows")
-    return shape, dtype

@@ -1,5 +1,4 @@
-"""Small archives in the published layout of the data sets of `fine_grained*.py` and `scenes.py`,
-with made-up images.
+"""Small archives in the published layout of the data sets of `sets/listed.py`, with made-up images.
 
 Each function writes them into a folder and returns what it put in. `per_class` images of each class
 go into each split; the archive member `without` is left out.

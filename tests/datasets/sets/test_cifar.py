@@ -4,9 +4,10 @@ import tarfile
 
 import pytest
 
-from sslx.datasets.sets.cifar import CIFAR10, CIFAR100
+from sslx.datasets.official import DATA_SETS
 from tests.datasets.sets import fakes
 
+CIFAR10, CIFAR100 = DATA_SETS["cifar10"], DATA_SETS["cifar100"]
 BOTH = [(CIFAR10, fakes.fake_cifar10), (CIFAR100, fakes.fake_cifar100)]
 
 

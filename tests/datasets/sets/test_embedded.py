@@ -7,9 +7,13 @@ import re
 import numpy as np
 import pytest
 
+from sslx.datasets.official import DATA_SETS
 from sslx.datasets.sets.archive import read_idx
-from sslx.datasets.sets.embedded import DIGITS, FASHION_MNIST, MNIST5K
 from tests.datasets.sets import fakes
+
+DIGITS, MNIST5K, FASHION_MNIST = (
+    DATA_SETS[name] for name in ("digits", "mnist5k", "fashion_mnist")
+)
 
 
 def read(data, split):

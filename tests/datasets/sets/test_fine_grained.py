@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslx.datasets.sets import fine_grained, fine_grained_matlab
-from sslx.datasets.sets.fine_grained import cut_banner
+from sslx.datasets.official import DATA_SETS
+from sslx.datasets.sets.listed import cut_banner
 from tests.datasets.sets import fakes_fine as fakes
 
 SETS = {
-    "fgvc_aircraft": (fine_grained.FGVC_AIRCRAFT, fakes.fake_fgvc_aircraft),
-    "dtd": (fine_grained.DTD, fakes.fake_dtd),
-    "oxford_iiit_pet": (fine_grained.OXFORD_IIIT_PET, fakes.fake_oxford_iiit_pet),
-    "caltech_birds2011": (fine_grained.CALTECH_BIRDS2011, fakes.fake_caltech_birds2011),
-    "food101": (fine_grained.FOOD101, fakes.fake_food101),
-    "oxford_flowers102": (fine_grained_matlab.OXFORD_FLOWERS102, fakes.fake_oxford_flowers102),
-    "cars196": (fine_grained_matlab.CARS196, fakes.fake_cars196),
+    "fgvc_aircraft": (DATA_SETS["fgvc_aircraft"], fakes.fake_fgvc_aircraft),
+    "dtd": (DATA_SETS["dtd"], fakes.fake_dtd),
+    "oxford_iiit_pet": (DATA_SETS["oxford_iiit_pet"], fakes.fake_oxford_iiit_pet),
+    "caltech_birds2011": (DATA_SETS["caltech_birds2011"], fakes.fake_caltech_birds2011),
+    "food101": (DATA_SETS["food101"], fakes.fake_food101),
+    "oxford_flowers102": (DATA_SETS["oxford_flowers102"], fakes.fake_oxford_flowers102),
+    "cars196": (DATA_SETS["cars196"], fakes.fake_cars196),
 }
 
 
@@ -201,7 +201,7 @@ def test_a_class_that_is_none_is_refused(name, archive, member, old, new, count,
 def test_matlab_labels_out_of_range_and_matlab_files_that_are_none(tmp_path):
     put = fakes.fake_oxford_flowers102(tmp_path)
     labels = put.paths["imagelabels.mat"]
-    read = fine_grained_matlab.OXFORD_FLOWERS102.read
+    read = DATA_SETS["oxford_flowers102"].read
     for numbers, count in (
         ([[103] * 18], 6),
         ([[0, 1, 2]], 4),
@@ -223,9 +223,9 @@ def test_matlab_labels_out_of_range_and_matlab_files_that_are_none(tmp_path):
 
 
 def test_flowers_have_their_102_names(tmp_path):
-    classes = fine_grained_matlab.OXFORD_FLOWERS102.read(
-        fakes.fake_oxford_flowers102(tmp_path).paths
-    ).classes
+    classes = (
+        DATA_SETS["oxford_flowers102"].read(fakes.fake_oxford_flowers102(tmp_path).paths).classes
+    )
     assert (len(classes), len(set(classes))) == (102, 102)
     assert (classes[0], classes[36], classes[101]) == (
         "pink primrose",
@@ -244,20 +244,20 @@ def test_a_line_with_too_few_columns_is_shown(tmp_path):
     with pytest.raises(
         ValueError, match=r"annotations.tar.gz .*the line 'Bengal_1', which has not 4 columns"
     ):
-        fine_grained.OXFORD_IIIT_PET.read(put.paths)
+        DATA_SETS["oxford_iiit_pet"].read(put.paths)
 
 
 def test_a_tar_is_read_packed_or_not_and_one_that_was_cut_is_refused(tmp_path):
     put = fakes.fake_dtd(tmp_path, mode="w:")
     assert put.paths["dtd-r1.0.1.tar.gz"].read_bytes()[:2] != b"\x1f\x8b"
-    assert read_all(fine_grained.DTD.read(put.paths)) == put.splits
+    assert read_all(DATA_SETS["dtd"].read(put.paths)) == put.splits
     packed = fakes.fake_dtd(tmp_path / "packed")
-    contents, path = fine_grained.DTD.read(packed.paths), packed.paths["dtd-r1.0.1.tar.gz"]
+    contents, path = DATA_SETS["dtd"].read(packed.paths), packed.paths["dtd-r1.0.1.tar.gz"]
     assert read_all(contents) == packed.splits
     path.write_bytes(path.read_bytes()[:5000])
     for read in (
         lambda: list(contents.splits["test"]()),
-        lambda: fine_grained.DTD.read(packed.paths),
+        lambda: DATA_SETS["dtd"].read(packed.paths),
     ):
         with pytest.raises(
             ValueError, match=r"dtd-r1.0.1.tar.gz is damaged or incomplete .*Fetch it again\.$"
@@ -276,12 +276,12 @@ def test_members_named_from_the_current_folder_are_found(tmp_path):
                 if entry.isfile()
             }
         fakes.write_tar(path, members)
-    assert read_all(fine_grained.OXFORD_IIIT_PET.read(put.paths)) == put.splits
+    assert read_all(DATA_SETS["oxford_iiit_pet"].read(put.paths)) == put.splits
 
 
 def test_the_banner_is_cut_off_and_nothing_else(tmp_path):
     put = fakes.fake_fgvc_aircraft(tmp_path)
-    examples = read_all(fine_grained.FGVC_AIRCRAFT.read(put.paths))["train"]
+    examples = read_all(DATA_SETS["fgvc_aircraft"].read(put.paths))["train"]
     for key, (original, _) in put.splits["train"].items():
         content = examples[key][0]
         with Image.open(io.BytesIO(original)) as before, Image.open(io.BytesIO(content)) as after:
@@ -300,7 +300,7 @@ def test_an_aircraft_that_is_no_image_or_lower_than_the_banner_is_named(tmp_path
     path = fakes.fake_fgvc_aircraft(tmp_path).paths["fgvc-aircraft-2013b.tar.gz"]
     for content in (b"no image", fakes.picture(1, size=(30, 20)), fakes.picture(1)[:500]):
         change(path, "fgvc-aircraft-2013b/data/images/0000002.jpg", lambda _: content)
-        contents = fine_grained.FGVC_AIRCRAFT.read({path.name: path})
+        contents = DATA_SETS["fgvc_aircraft"].read({path.name: path})
         with pytest.raises(
             ValueError, match=r"2013b.tar.gz is damaged .*/0000002.jpg cannot be read as an image\)"
         ):

@@ -6,9 +6,12 @@ import zipfile
 
 import pytest
 
-from sslx.datasets.sets.imagenet import IMAGENET100, IMAGENET2012, TINY_IMAGENET
+from sslx.datasets.official import DATA_SETS
 from tests.datasets.sets import fakes
 
+IMAGENET2012, IMAGENET100, TINY_IMAGENET = (
+    DATA_SETS[name] for name in ("imagenet2012", "imagenet100", "tiny_imagenet")
+)
 TRAIN, VALIDATION = (archive.file for archive in IMAGENET2012.archives)
 
 

@@ -3,17 +3,11 @@
 import numpy as np
 import pytest
 
-from sslx.datasets.sets import medmnist
+from sslx.datasets.official import DATA_SETS
 from tests.datasets.sets import fakes
 
-ALL = (
-    medmnist.PATHMNIST,
-    medmnist.DERMAMNIST,
-    medmnist.BLOODMNIST,
-    medmnist.DERMAMNIST_AS_PRINTED,
-    medmnist.BLOODMNIST_AS_PRINTED,
-    *medmnist.LARGER,
-)
+ALL = [data for name, data in DATA_SETS.items() if "mnist" in name and data.shape[2] == 3]
+PATHMNIST = DATA_SETS["pathmnist"]
 
 
 @pytest.mark.parametrize("data", ALL, ids=lambda data: data.name)
@@ -34,8 +28,8 @@ def test_names_archives_and_checksums_are_each_their_own():
 
 def test_as_printed_is_the_same_files_with_all_splits_in_pretraining():
     for data, printed, count in (
-        (medmnist.DERMAMNIST, medmnist.DERMAMNIST_AS_PRINTED, 10_015),
-        (medmnist.BLOODMNIST, medmnist.BLOODMNIST_AS_PRINTED, 17_092),
+        (DATA_SETS["dermamnist"], DATA_SETS["dermamnist_as_printed"], 10_015),
+        (DATA_SETS["bloodmnist"], DATA_SETS["bloodmnist_as_printed"], 17_092),
     ):
         assert printed.archives == data.archives
         assert (data.train, printed.train) == ("train", "train+validation+test")
@@ -44,7 +38,7 @@ def test_as_printed_is_the_same_files_with_all_splits_in_pretraining():
 
 
 def test_reading_opens_nothing_before_a_split_is_consumed(tmp_path):
-    contents = medmnist.PATHMNIST.read(fakes.paths(medmnist.PATHMNIST, tmp_path))
+    contents = PATHMNIST.read(fakes.paths(PATHMNIST, tmp_path))
     assert contents.classes[0] == "adipose"
     with pytest.raises(FileNotFoundError):
         next(contents.splits["train"]())
@@ -93,7 +87,7 @@ def test_arrays_that_are_not_right_are_named(changes, reason, tmp_path):
     path = tmp_path / "pathmnist.npz"
     rewritten(path, **changes)
     assert (
-        fakes.error(medmnist.PATHMNIST, tmp_path)
+        fakes.error(PATHMNIST, tmp_path)
         == f"{path} is damaged or incomplete ({reason}). Fetch it again."
     )
 
@@ -110,6 +104,6 @@ def test_a_damaged_file_is_one_line(tmp_path):
         b"no archive at all",
     ):
         path.write_bytes(content)
-        message = fakes.error(medmnist.PATHMNIST, tmp_path)
+        message = fakes.error(PATHMNIST, tmp_path)
         assert message.startswith(f"{path} is damaged or incomplete (")
         assert message.endswith("). Fetch it again.")

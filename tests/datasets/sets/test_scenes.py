@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from sslx.datasets.sets.scenes import EUROSAT, SUN397
+from sslx.datasets.official import DATA_SETS
 from tests.datasets.sets import fakes_fine as fakes
+
+EUROSAT, SUN397 = DATA_SETS["eurosat"], DATA_SETS["sun397"]
 
 
 def read_all(contents):
@@ -67,8 +69,9 @@ def test_eurosat_s_slices_are_fixed_and_those_of_tfds(tmp_path):
 import hashlib, sys
 from pathlib import Path
 import tensorflow_datasets as tfds
-from sslx.datasets.sets.scenes import EUROSAT
+from sslx.datasets.official import DATA_SETS
 from tests.datasets.sets.fakes_fine import fake_eurosat
+EUROSAT = DATA_SETS["eurosat"]
 put = fake_eurosat(Path({str(tmp_path)!r}) / "archives")
 class Land(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
