@@ -35,13 +35,13 @@ def splits(config: Any) -> Splits:
 def _arrays(config: Any, path: Path) -> Splits:
     arrays = _open(path)
     known: dict[str, Keys] = {}
-    for split in ("train", "val", "validation", "test"):
+    for name in ("train", "val", "validation", "test"):
         for images, labels in (
-            (f"{split}_images", f"{split}_labels"),
-            (f"x_{split}", f"y_{split}"),
+            (f"{name}_images", f"{name}_labels"),
+            (f"x_{name}", f"y_{name}"),
         ):
-            if images in arrays and split not in known:
-                known[split] = images, labels if labels in arrays else None
+            if images in arrays and name not in known:
+                known[name] = images, labels if labels in arrays else None
     split = functools.partial(_array_split, config, path)
     if known or config.train_split or config.probe_split or config.test_split:
         return named_splits(config, known, lambda name: split(name, known[name]), {})

@@ -7,6 +7,7 @@ PATH alone.
 
 import functools
 import hashlib
+import itertools
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -59,12 +60,10 @@ def _named(config: Any, train: Labelled, probe: Labelled | None, test: Labelled 
     if unknown := sorted({label for _, label in test or []} - set(classes)):
         lacking = f"the class folder {unknown[0]!r}, which the training images lack"
         raise ValueError(f"The test images have {lacking}.")
-    folded: dict[str, str] = {}
-    for name in classes:
-        if (twin := folded.setdefault(name.casefold(), name)) != name:
-            raise ValueError(
-                f"The class folders {twin!r} and {name!r} differ only in case. Merge or rename one."
-            )
+    for name, other in itertools.pairwise(sorted(classes, key=str.casefold)):
+        if name.casefold() == other.casefold():
+            twins = f"The class folders {name!r} and {other!r}"
+            raise ValueError(f"{twins} differ only in case. Merge or rename one.")
     known = {label for _, label in train} <= set(classes)
     return Splits(
         _split(config, "train", train, classes if known else None),

@@ -70,10 +70,8 @@ def _cached(split: Split, config: Any) -> Source:
     else:
         images = Streamed(split, _array(folder, "kept"), tuple(facts["shape"]), config.image_size)
     if not len(images) == len(labels) == facts["count"]:
-        raise ValueError(
-            f"{folder} is damaged: it does not have {facts['count']} images, as its facts.json "
-            "reports. Delete it and try again."
-        )
+        reason = f"it has not the {facts['count']} images of its facts.json"
+        raise ValueError(f"{folder} is damaged ({reason}). Delete it and try again.")
     return Source(images, labels if split.classes is not None else None, facts)
 
 
@@ -187,8 +185,7 @@ def _new_array(folder: Path, split: Split, shape: tuple[int, ...], config: Any) 
     if needed > free:
         raise ValueError(
             f"Decoded, {split.name} needs {amount(needed)} in {folder.parent}, and {amount(free)} "
-            "are free. Choose another folder with --config.data.cache, smaller images with "
-            "--config.data.image_size, or decode them as they are used: "
-            "--config.data.decoded_gib=0"
+            "are free. Choose another folder (--config.data.cache), smaller images "
+            "(--config.data.image_size), or decode them as used: --config.data.decoded_gib=0"
         )
     return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=whole)

@@ -22,8 +22,10 @@ from sslx.data.source import Split
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def decoded(split: Split, numbers: Sequence[int], size: int) -> list[tuple[np.ndarray | str, int]]:
-    """Return images uint8 [H, W, C] as `decode` gives them, or its error's text, and labels."""
+def in_threads(
+    pool: ThreadPoolExecutor, split: Split, numbers: Sequence[int], size: int
+) -> Iterator[tuple[np.ndarray | str, int]]:
+    """Yield images uint8 [H, W, C], or why one cannot be read, and labels; work begins at once."""
 
     def image(content: bytes | np.ndarray | str) -> np.ndarray | str:
         try:
@@ -31,17 +33,13 @@ def decoded(split: Split, numbers: Sequence[int], size: int) -> list[tuple[np.nd
         except ValueError as error:
             return str(error)
 
-    return [(image(content), label) for content, label in split.read(numbers)]
+    def decoded(part: Sequence[int]) -> list[tuple[np.ndarray | str, int]]:
+        return [(image(content), label) for content, label in split.read(part)]
 
-
-def in_threads(
-    pool: ThreadPoolExecutor, split: Split, numbers: Sequence[int], size: int
-) -> Iterator[tuple[np.ndarray | str, int]]:
-    """Yield what `decoded` returns, from the threads of the pool, which begin at once."""
     # A few images at a time, as TFDS reads single ones slowly.
     few = min(max(len(numbers) // (4 * CORES), 1), 32)
     parts = [numbers[start : start + few] for start in range(0, len(numbers), few)]
-    return itertools.chain.from_iterable(pool.map(lambda part: decoded(split, part, size), parts))
+    return itertools.chain.from_iterable(pool.map(decoded, parts))
 
 
 class Streamed:

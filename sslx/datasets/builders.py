@@ -25,8 +25,7 @@ from sslx.datasets.dataset import Contents, DataSet, Example, contents, write_no
 
 BATCH = 256  # records read at once, which is far quicker
 SHARD_BYTES = 128 << 20
-# Each shard is an open file while the archives are read; some systems allow no more than 256.
-MAX_SHARDS = 200
+MAX_SHARDS = 200  # each an open file while the archives are read; some systems allow only 256
 # Before a record on its way to its shard: MD5, label, bytes of the key and of the image.
 HEADER = struct.Struct("=16siII")
 

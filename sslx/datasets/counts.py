@@ -82,8 +82,7 @@ class Counted:
 def check(dataset: DataSet, root: Path) -> None:
     """Read every record that is prepared in the data folder `root`, and print the counts.
 
-    Raises ValueError when the data set is not prepared, when records are damaged and when the
-    counts are not the published ones.
+    Raises ValueError where it is not prepared or damaged, and for counts that are not published.
     """
     from sslx.datasets.builders import stored  # here, as TFDS takes a while
 

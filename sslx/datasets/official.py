@@ -46,10 +46,7 @@ DATA_SETS = {dataset.name: dataset for dataset in _data_sets()}
 
 
 def check_known(name: str, root: Path) -> None:
-    """Raise ValueError, with the nearest name, unless TFDS or `DATA_SETS` has this one.
-
-    The data sets that are prepared in the data folder `root` are suggested as well.
-    """
+    """Raise ValueError, with the nearest name, also of those in `root`, for an unknown name."""
     import tensorflow_datasets as tfds  # here, as it takes a while
 
     catalogue = tfds.list_builders(with_community_datasets=False)
@@ -64,10 +61,7 @@ def check_known(name: str, root: Path) -> None:
 
 
 def nearest(name: str, others: Collection[str] = ()) -> str:
-    """Return the name in `DATA_SETS` or `others` that is most like `name`, or "" if none is.
-
-    Upper case, and what is no letter and no figure, does not count.
-    """
+    """Return the most similar name of `DATA_SETS` or `others`, or ""; case does not count."""
     names = {_letters(known): known for known in (*others, *DATA_SETS)}
     for known, facts in FACTS.items():
         names |= dict.fromkeys(facts.get("aliases", []), known)

@@ -52,10 +52,7 @@ def prepare(
 
 
 def ensure(name: str, root: Path, folder: Path | None) -> None:
-    """Prepare the data set `name` below `root` if it is small and at hand, or complete `folder`.
-
-    `folder` is where the data set is prepared, by us or by TFDS, or None.
-    """
+    """Prepare a data set below `root` if it is small and at hand; or complete its `folder`."""
     dataset = DATA_SETS.get(name)
     if dataset is None:
         if folder is None:

@@ -144,7 +144,7 @@ def _masks(masks: Any, grid: int, images: np.ndarray) -> Picture:
         titles = ["image", "context", *(f"target {number}" for number in range(1, count + 1))]
         blocks = [(context, context_used)]
         blocks += [(targets[:, t], targets_used[:, t]) for t in range(count)]
-        seen = np.zeros((len(images), len(blocks), grid * grid), bool)
+        seen: np.ndarray = np.zeros((len(images), len(blocks), grid * grid), bool)
         for block, (patches, used) in enumerate(blocks):
             for i in range(len(images)):
                 seen[i, block, patches[i][used[i]]] = True

@@ -153,13 +153,13 @@ def set_up_float64(config: Any, devices: int, steps: int) -> Run:
 
     made = [_views(run.method.views, config.seed, config.batch_size, step) for step in range(steps)]
     with jax.enable_x64(True):
-        fresh = jax.tree.map(_as_float64, run.state)
+        fresh = jax.tree.map(as_float64, run.state)
         served = [(tuple(split(view) for view in views), split(index)) for views, index in made]
     batches = SimpleNamespace(batch=lambda step: (*served[step], 0.0))
     return run._replace(state=fresh, batches=batches, float64=True)
 
 
-def _as_float64(leaf: jax.Array) -> jax.Array:
+def as_float64(leaf: jax.Array) -> jax.Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf
     return jax.device_put(np.asarray(leaf).astype(np.float64), leaf.sharding)  # nothing to compile
@@ -176,11 +176,12 @@ def _views(views: Views, seed: int, batch_size: int, step: int) -> tuple[list[np
 @contextlib.contextmanager
 def quick_compilation(wanted: bool = True) -> Iterator[None]:
     """Spare LLVM's optimisations, most of a small step's time, which change nothing tested here."""
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", wanted)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 @contextlib.contextmanager

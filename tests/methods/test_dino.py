@@ -16,6 +16,8 @@ from sslx.training.schedules import epoch_linspace
 from tests.methods.golden import PRECISIONS, assert_close, load
 from tests.methods.harness import advance, quick_compilation, recipe, set_up
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CASES = {"a": (4, 3, (0.04, 0.07, 3, 6), (0, 1, 2)), "b": (2, 4, (0.04, 0.04, 0, 4), (0, 0, 1))}
 
 
@@ -132,7 +134,7 @@ def test_mistakes_are_one_clear_line():
 
 
 def test_a_step_moves_teacher_and_center_and_waits_with_the_last_layer():
-    run = set_up(recipe("dino"), 1)
+    run = set_up(recipe("dino"), 2)  # as compiled for the harness
     start = jax.device_get(run.state)
     jax.tree.map(np.testing.assert_array_equal, start.params, start.extra["teacher"]["params"])
     state, _ = advance(run, run.state, 3)  # an epoch, for which the last layer is frozen
@@ -157,7 +159,7 @@ def test_a_step_moves_teacher_and_center_and_waits_with_the_last_layer():
 
 
 def test_the_loss_reads_the_center_before_this_batch_has_moved_it():
-    run = set_up(recipe("dino"), 1)
+    run = set_up(recipe("dino"), 2)  # as compiled for the harness
     rng = np.random.default_rng(0)
     views = tuple(
         rng.random((16, crop.size, crop.size, 1), np.float32) for crop in run.method.views.crops

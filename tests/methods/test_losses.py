@@ -17,6 +17,8 @@ from sslx.methods.swav import enqueue, sinkhorn, swav_loss
 from sslx.methods.vicreg import vicreg_loss, vicreg_terms
 from tests.methods.golden import PRECISIONS, assert_close, check, load
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 COEFFICIENTS = {"a": (25.0, 25.0, 1.0), "b": (25.0, 25.0, 1.0), "c": (10.0, 5.0, 2.0)}
 
 

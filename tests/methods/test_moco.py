@@ -12,7 +12,9 @@ from sslx.models import Network, heads
 from sslx.training.schedules import Durations
 from sslx.views.views import Crop
 from tests.methods.golden import PRECISIONS, assert_close, load
-from tests.methods.harness import flat_encoder
+from tests.methods.harness import as_float64, flat_encoder
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 LINEAR = Network(
     lambda key, shape: ({"kernel": jnp.zeros((6, 8))}, {}),
@@ -82,7 +84,8 @@ def first_steps(method, keys):
     """Loss, extra and logs of the first step with each of the keys, in float64."""
     with jax.enable_x64(True):
         views = tuple(jax.random.normal(jax.random.key(view), (4, 8, 8, 1)) for view in (1, 2))
-        params, extra = method.init(jax.random.key(0), (1, 8, 8, 1))
+        fresh = method.init(jax.random.key(0), (1, 8, 8, 1))
+        params, extra = jax.tree.map(as_float64, jax.device_put(fresh))
         batch, step = Batch(views, jnp.arange(4)), jax.jit(method.loss)
         outcomes = [step(params, extra, batch, jax.random.key(k), jnp.int32(0)) for k in keys]
         return jax.device_get(outcomes)

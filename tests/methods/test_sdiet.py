@@ -14,6 +14,8 @@ from sslx.methods.sdiet import Method, sdiet_loss
 from sslx.models import Network, heads
 from tests.methods.harness import advance, recipe, set_up
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def changed(**fields):
     config = recipe("sdiet")
@@ -149,9 +151,8 @@ def test_the_rows_are_those_of_dense_adamw_on_the_whole_head():
 def test_an_index_that_occurs_twice_or_has_no_row_makes_the_loss_nan(index):
     method = method_of()
     params, extra = method.init(jax.random.key(0), (1, 4))
-    loss, _ = method.loss(
-        params, extra, Batch((jnp.ones((3, 4)),), jnp.asarray(index)), None, jnp.int32(0)
-    )
+    batch = Batch((jnp.ones((3, 4)),), jnp.asarray(index))
+    loss, _ = jax.jit(method.loss)(params, extra, batch, None, jnp.int32(0))
     assert np.isnan(loss)
 
 
@@ -180,7 +181,7 @@ def test_rows_on_the_device_in_memory_and_in_a_file_are_the_same_to_the_bit(nega
         ({"rows": "disk"}, r"config\.method\.rows is 'disk'; it takes device, host, file"),
         ({"normalise": "rows"}, r"it takes projection, representation, both, none"),
         ({"scale": 0.0}, r"scale \(0\.0\) .* must be above 0"),
-        ({"negatives": 77}, r"77 images beside a batch of 32 were asked for.*use 0 to 64"),
+        ({"negatives": 77}, r"77 images beside a batch of 32 are requested.*use 0 to 64"),
     ],
 )
 def test_what_does_not_go_is_said_in_a_line(fields, message):

@@ -7,6 +7,8 @@ import pytest
 
 from sslx.methods.simclr import nt_xent
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CASES = {"a": 0.5, "b": 0.1, "c": 0.2}
 
 

@@ -8,7 +8,7 @@ from tests.methods.harness import advance, recipe, set_up
 
 
 def test_byols_teacher_follows_each_step_by_the_scheduled_share():
-    run = set_up(recipe("byol"), 1)
+    run = set_up(recipe("byol"), 2)  # as compiled for the harness
     teacher, stats = (
         jax.device_get(run.state.extra["teacher"][name]) for name in ("params", "stats")
     )
@@ -35,7 +35,7 @@ def test_byols_teacher_follows_each_step_by_the_scheduled_share():
 
 
 def test_swavs_queue_begins_late_and_holds_the_newest_first():
-    run = set_up(recipe("swav"), 1)
+    run = set_up(recipe("swav"), 2)
     state, _ = advance(run, run.state, 2)
     assert not np.any(state.extra["queue"])
     state, _ = advance(run, state, 1)

@@ -117,7 +117,7 @@ def npz_rows(path: Path, name: str) -> Iterator[np.ndarray]:
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Return the uint8 array of the given shape in a gzipped idx file, the format of MNIST's page.
 
-    With -1 as its first entry, the file gives the number. ValueError for any other content.
+    A first entry of -1 is taken from the file. Raises ValueError for any other content.
     """
     with reading(path):
         content = gzip.decompress(path.read_bytes())
