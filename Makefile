@@ -16,7 +16,7 @@ study: .venv/ready
 	$(BIN)/python reproduce.py --study=$(STUDY) --tables
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -1,8 +1,6 @@
 """From a config to what runs: the only place where methods, optimizers and steps are assembled."""
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ from jax.sharding import Mesh
 
 from sslx import methods
 from sslx.data.order import steps_per_epoch
-from sslx.hints import check_fields, did_you_mean
+from sslx.hints import check_fields, import_by_name
 from sslx.method import Method
 from sslx.methods.instance_head.rows import row_adamw
 from sslx.models import build, patches_per_side
@@ -114,15 +112,4 @@ def load_method(config: Any, num_images: int) -> Method:
 
 def import_method(name: str) -> Any:
     """Import the module of a method; raises ValueError with the names that exist."""
-    path = name if "." in name else f"sslx.methods.{name}"
-    try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if not f"{path}.".startswith(f"{error.name}."):
-            raise  # the method is there; something that it imports is not
-        files = pkgutil.iter_modules(methods.__path__)
-        known = sorted(file.name for file in files if not file.ispkg)
-        raise ValueError(
-            f"config.method.name is {name!r}, which is no method here."
-            f"{did_you_mean(name.split('.')[-1], known)} sslx/methods has: {', '.join(known)}."
-        ) from error
+    return import_by_name("config.method.name", name, methods, "Method")

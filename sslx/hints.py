@@ -1,7 +1,11 @@
-"""What to say of a name that does not exist."""
+"""Names and values that a user writes: what is wrong, and what is allowed."""
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
@@ -38,3 +42,26 @@ def check_fields(where: str, fields: Iterable[str], allowed: Iterable[str]) -> N
                 f"{where} has no field {field!r}.{did_you_mean(field, names)} "
                 f"It takes: {', '.join(names) or 'none'}."
             )
+
+
+def import_by_name(field: str, name: str, package: ModuleType, attribute: str) -> Any:
+    """Import the package's module `name`, or a dotted one of the user's, that has the attribute.
+
+    Raises ValueError, with the names that exist, where there is none.
+    """
+    path = name if "." in name else f"{package.__name__}.{name}"
+    try:
+        module = importlib.import_module(path)
+        if hasattr(module, attribute):
+            return module
+    except ModuleNotFoundError as error:
+        if not f"{path}.".startswith(f"{error.name}."):
+            raise  # the module is there; something that it imports is not
+    files = [file.name for file in pkgutil.iter_modules(package.__path__) if not file.ispkg]
+    modules = {file: importlib.import_module(f"{package.__name__}.{file}") for file in files}
+    known = sorted(file for file in files if hasattr(modules[file], attribute))
+    raise ValueError(
+        f"{field} is {name!r}, no module that has `{attribute}`."
+        f"{did_you_mean(name.split('.')[-1], known)} "
+        f"{package.__name__.replace('.', '/')} has: {', '.join(known)}."
+    )

@@ -20,22 +20,16 @@ jax.config.update("jax_compilation_cache_dir", os.environ["SSLX_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-# The files that take longest come first, so that no worker is left alone with one at the end.
-LONGEST = ("test_commands.py", "test_reproduce.py", "test_harness.py")
+# With `--dist loadfile` a file's tests share a worker, its fixtures and what it has compiled. (Not
+# `loadgroup`: since pytest 9.2 pytest-xdist 3.8 does not see the groups any more.) The files that
+# take longest come first, so that no worker is left alone with one at the end.
+LONGEST = ("test_harness.py", "test_commands.py", "test_reproduce.py", "test_masked.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests on one worker, where they share fixtures and what they have compiled.
-
-    The harness's tests of one method are such a group too.
-    """
-    for item in items:
-        group = str(item.path)
-        if item.path.name == "test_harness.py" and "[" in item.name:
-            group = item.name.partition("[")[2]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    """Put the longest files first."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="module")

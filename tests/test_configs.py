@@ -105,7 +105,7 @@ def test_other_fields_are_those_of_the_code_too():
     [
         (lambda: base.method("vicreg", halve_varance=False), "'vicreg' .*mean 'halve_variance'"),
         (lambda: base.method("vicreg", encoder=1), "no field 'encoder'"),
-        (lambda: base.method("vicrag"), "which is no method here. Did you mean 'vicreg'"),
+        (lambda: base.method("vicrag"), "no module that has `Method`. Did you mean 'vicreg'"),
         (lambda: base.vit(patches=4), "vit has no field 'patches'. Did you mean 'patch'"),
         (lambda: base.crop(8, aria=(0.1, 1)), "crop has no field 'aria'. Did you mean 'area'"),
         (lambda: base.group("x", frosen="1 steps"), "group has no field 'frosen'.*'frozen'"),
@@ -176,5 +176,5 @@ def test_an_unknown_method_or_field_names_the_nearest():
         with pytest.raises(ValueError, match="Did you mean 'diet'"):
             load_method(config, 10)
     config.method = {"name": "no_such_package.method"}
-    with pytest.raises(ValueError, match="which is no method here"):
+    with pytest.raises(ValueError, match="no module that has `Method`"):
         load_method(config, 10)

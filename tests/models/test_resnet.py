@@ -224,12 +224,12 @@ def test_build_finds_modules_by_name_and_by_path():
     ("name", "fields", "text"),
     [
         ("resnett", {}, "'resnett', no .* Did you mean 'resnet'. sslx/models has: resnet, vit"),
-        ("heads", {}, "'heads', no module with a function `network`"),
+        ("heads", {}, "'heads', no module that has `network`"),
         ("nowhere.resnett", {}, "'nowhere.resnett', no module .* Did you mean 'resnet'"),
         (
             "resnet",
             {"widht": 3},
-            "no field 'widht' for the model 'resnet'. Did you mean 'width'.*stem_padding",
+            "config.model .resnet. has no field 'widht'. Did you mean 'width'.*stem_padding",
         ),
     ],
 )

@@ -299,7 +299,7 @@ def test_groups_are_described_in_a_line_each(config):
     [
         (
             {"path": "x"},
-            r"groups\.own has no field 'path'\. It takes: paths, rate, constant, frozen\.",
+            r"groups\.own has no field 'path'\. Did you mean 'paths'\? It takes: paths, rate,",
         ),
         ({"paths": ""}, r"groups\.own\.paths is empty"),
         ({"paths": "("}, r"groups\.own\.paths is '\(', which is no regular expression"),

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh
 from sslx.methods.diet import diet_loss
 from sslx.methods.instance_head.blockwise import blockwise_cross_entropy, fresh_rows
 from sslx.methods.instance_head.rows import RowAdamW, Rows, initial_head
+from tests.methods.harness import quick_compilation
 
 N, D, B = 1037, 12, 24
 
@@ -47,7 +48,7 @@ def test_value_and_both_gradients_are_those_of_the_whole_head(block, precision, 
     settings = {"update": keep_gradient, "num_classes": N, "block": block}
     loss = partial(blockwise_cross_entropy, **settings)
     blockwise = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    with jax.enable_x64(precision == "f64"):
+    with jax.enable_x64(precision == "f64"), quick_compilation():
         features, weights, index = problem(jnp.float64 if precision == "f64" else jnp.float32)
         for smoothing in (0.0, 0.8):
             expected, (by_features, by_weights) = whole_head(
@@ -65,7 +66,7 @@ def test_value_and_both_gradients_are_those_of_the_whole_head(block, precision, 
 
 @pytest.mark.parametrize("devices", [1, 2, 8])
 def test_steps_on_several_devices_are_those_of_dense_adamw(devices):
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), quick_compilation():
         steps_are_those_of_dense_adamw(devices)
 
 
