@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from sslx.hints import did_you_mean
 FORMAT = "array_record"  # of TFDS's formats, the one that is read without TensorFlow
 INFO = "dataset_info.json"  # which TFDS writes into a prepared folder
 NOTE = "sslx.json"  # beside it: {"train": ..., "probe": ..., "test": ...}, split expressions
+
+# TFDS imports its parts when they are first used; two threads that do so at once can wait for each
+# other for ever.
+_OPENING = threading.Lock()
 
 
 def splits(config: Any) -> Splits:
@@ -109,11 +114,15 @@ def _split(config: Any, facts: dict[str, Any], expression: str) -> Split:
 
 def _open(facts: dict[str, Any], expression: str) -> Any:
     """TFDS's random access to the records of a split, with images still encoded."""
-    import tensorflow_datasets as tfds  # here, as it takes a while
+    with _OPENING:
+        import tensorflow_datasets as tfds  # here, as it takes a while
 
-    builder = tfds.builder_from_directory(facts["folder"])
-    encoded = {name: tfds.decode.SkipDecoding() for name in facts["images"]}
-    return builder.as_data_source(expression, decoders=encoded)
+        builder = tfds.builder_from_directory(facts["folder"])
+        encoded = {name: tfds.decode.SkipDecoding() for name in facts["images"]}
+        source = builder.as_data_source(expression, decoders=encoded)
+        if len(source):
+            source.__getitems__([0])  # imports the rest
+        return source
 
 
 def _facts(config: Any, folder: Path) -> dict[str, Any]:
