@@ -23,7 +23,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # With `--dist loadfile` a file's tests share a worker, its fixtures and what it has compiled. (Not
 # `loadgroup`: since pytest 9.2 pytest-xdist 3.8 does not see the groups any more.) The files that
 # take longest come first, so that no worker is left alone with one at the end.
-LONGEST = ("test_harness.py", "test_commands.py", "test_reproduce.py", "test_masked.py")
+LONGEST = ("test_harness.py", "test_commands.py", "test_devices.py", "test_reproduce.py")
 
 
 def pytest_collection_modifyitems(items):

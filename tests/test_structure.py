@@ -169,7 +169,14 @@ def test_a_new_method_is_one_file_and_one_recipe(tmp_path):
     (tmp_path / "sslx/methods/align_uniform.py").write_text(source)
     with (tmp_path / "configs/digits.py").open("a") as page:
         page.write(RECIPE)
-    words = ["tests/methods/test_harness.py", "-k", "align_uniform", "-p", "no:cacheprovider"]
+    words = [
+        "tests/methods/test_harness.py",
+        "tests/methods/test_devices.py",
+        "-k",
+        "align_uniform",
+        "-p",
+        "no:cacheprovider",
+    ]
     answer = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=tmp_path,
