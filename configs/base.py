@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
     config.data.resident_gib = 2.0  # a decoded training split up to this lives in device memory
     # Up to this a split is kept decoded on disk; above, it is decoded as it is used
     config.data.decoded_gib = 100.0
-    config.data.workers = 0  # what decodes then: 0 threads, above 0 so many processes
+    config.data.workers = 0  # processes that decode then; 0: threads
 
     config.model = resnet(stem="small")  # or vit(...)
 

@@ -30,8 +30,8 @@ def label_free(
     - `metrics`: names from `METRICS`; without it all that the layout allows. Of views, a metric
       that needs rows reads the first view of each image. clid gives two entries.
     - `options`: passed on to the metrics, such as `{"lidar": {"delta": 1e-6}}`.
-    - `points`: metrics that compare all pairs read at most so many rows, drawn with `seed`; each
-      score has its n.
+    - `points`: rows that metrics of all pairs read at most, drawn with `seed`; each score has its
+      n.
     - `skip_undefined`: leave out, with a warning, a metric that is not defined for these
       embeddings, instead of raising. The default is to do so only without `metrics`.
 

@@ -45,7 +45,7 @@ class Training(NamedTuple):
 
 
 def make_experiment(config: Any, num_images: int, channels: int) -> Experiment:
-    """Resolve a config for a training split of `num_images` images with so many channels.
+    """Resolve a config for a training split of `num_images` images with `channels` channels.
 
     Raises ValueError for whatever in the config is wrong, with what is allowed.
     """

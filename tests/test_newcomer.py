@@ -8,7 +8,7 @@ from tests.commands import LIGHT, SHORT, run
 BLOCK = re.compile(r"^`(mine/\w+\.py)`:?\n+```python\n(.*?)```", re.MULTILINE | re.DOTALL)
 
 
-def test_the_readmes_new_method_trains_and_is_judged(tmp_path, monkeypatch):
+def test_the_readmes_new_method_trains_and_is_evaluated(tmp_path, monkeypatch):
     files = dict(BLOCK.findall(Path("README.md").read_text()))
     assert set(files) == {"mine/align_uniform.py", "mine/recipe.py"}
     lines = [
@@ -28,7 +28,7 @@ def test_the_readmes_new_method_trains_and_is_judged(tmp_path, monkeypatch):
     assert "done: 20 steps" in output
     assert "embedding's" in output
     assert "uniformity" in (tmp_path / "run" / "metrics.jsonl").read_text()
-    judged = run(
+    output = run(
         tmp_path, "eval.py", folder, "--checkpoint=last", "--metrics=rankme", "--probe=knn"
     )
-    assert "RankMe" in judged
+    assert "RankMe" in output

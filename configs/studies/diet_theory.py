@@ -42,7 +42,7 @@ def get_study(scale: str = "desk") -> Study:
         grid += [_identify({"steps": 3000}, head) for head in HEADS]
     for setting in SETTINGS if scale == "paper" else ():
         steps = 50_000 * max(setting.get("instances", 1000) // 1024, 1)
-        # No labels were published with so many rows.
+        # Nothing was published for labels at this number of rows.
         heads = HEADS[:2] if "instances" in setting else HEADS
         grid += [_identify(setting | {"steps": steps}, head) for head in heads]
     return Study(tuple(grid), ("theory",))

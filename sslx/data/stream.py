@@ -83,7 +83,7 @@ class Streamed:
         return images
 
     def shared(self, workers: int) -> "Streamed":
-        """Return the same images for each of so many processes, with its share of the threads."""
+        """Return the same images for one of the workers, with its share of the threads."""
         images = copy.copy(self)
         images._threads, images._pool = max(CORES // workers, 1), None
         return images
