@@ -102,7 +102,7 @@ class MultiBlock:
         patches = numbers[:, None]
         low, high = np.full_like(patches, ratio[0]), np.full_like(patches, ratio[1])
         if self.reference and scale[0] < scale[1]:
-            # One draw gives both: only some ratios come with so many patches.
+            # One draw gives both: not every ratio comes with every number of patches.
             scales = np.stack([patches, patches + 1]) / self.patches
             ends = ((scales - scale[0]) / (scale[1] - scale[0])).clip(0, 1)
             low, high = ratio[0] + ends * (ratio[1] - ratio[0])

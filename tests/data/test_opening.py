@@ -1,35 +1,42 @@
 """Records that several threads ask for first, as when a run decodes its images as it uses them."""
 
-import subprocess
-import sys
-
-from configs import base
-from sslx.data.load import load
-from sslx.datasets import prepare_small
-
-PROGRAM = """
-import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from configs import base
-from sslx.data.load import load
 
-config = base.get_config().data
-config.decoded_gib = 0.0
-images = load(config).train.images
-assert "tensorflow_datasets" not in sys.modules
-with ThreadPoolExecutor(8) as pool:
-    sums = list(pool.map(lambda i: images[[i, i + 1]].sum(), range(0, 64, 2)))
-print(len(sums))
-"""
+import tensorflow_datasets as tfds
+
+from sslx.data import records
 
 
-def test_threads_that_ask_first_do_not_wait_for_each_other(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    config = base.get_config().data
-    config.decoded_gib = 0.0
-    prepare_small(config)
-    load(config)  # checks the images, and keeps what TFDS knows of them
-    for _ in range(3):
-        words = [sys.executable, "-c", PROGRAM]
-        answer = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        assert answer.stdout.strip() == "32", answer.stderr
+class Builder:
+    """A data set whose opening and first read take a while, and count who is in them."""
+
+    def __init__(self):
+        self.inside = self.most = self.reads = 0
+
+    def as_data_source(self, split, decoders):
+        self._visit()
+        return self
+
+    def __getitems__(self, numbers):
+        self.reads += 1
+        self._visit()
+        return [{} for _ in numbers]
+
+    def _visit(self):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.02)
+        self.inside -= 1
+
+
+def test_threads_open_the_records_one_after_the_other(monkeypatch):
+    """TFDS imports its parts lazily: in two threads at once it can wait for itself for ever."""
+    builder = Builder()
+    monkeypatch.setattr(tfds, "builder_from_directory", lambda folder: builder)
+    facts = {"folder": "folder", "images": ["image"]}
+    with ThreadPoolExecutor(8) as pool:
+        sources = list(pool.map(lambda _: records._open(facts, "train"), range(8)))
+    assert sources == [builder] * 8
+    assert builder.reads == 8  # the first read is a part of it
+    assert builder.most == 1

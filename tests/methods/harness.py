@@ -134,7 +134,7 @@ def _parts(config: Any, resident: bool) -> tuple[Experiment, Training]:
 
 
 def set_up_float64(config: Any, devices: int, steps: int) -> Run:
-    """The same in float64 for so many steps, where another order of sums differs by 1e-16.
+    """The same in float64 for `steps` steps, where another order of sums differs by 1e-16.
 
     Product code computes in float32 because parameters and views are; here both are converted. The
     views are made once, on one device: they are float32, so that they differ with the mesh by

@@ -31,7 +31,7 @@ LOWEST = -1e30
 def fresh_rows(key: Array, num_rows: int, width: int, *, dtype: str, moments_dtype: str) -> Rows:
     """Draw a new head's rows, padded to a multiple of `SHARES` and split over the mesh.
 
-    They are the same on any number of devices. Raises ValueError when so many cannot share them.
+    The same on any number of devices. Raises ValueError when the devices cannot share them.
     """
     mesh = jax.sharding.get_abstract_mesh()
     devices = 1 if mesh.empty else mesh.size
